@@ -1,0 +1,146 @@
+//! A domain's XML. Every attribute written here has its line in `attribute`, and `read` finds it again.
+
+use super::attribute::{AGENT_CHANNEL, cpu_check, features};
+use super::metadata::{DomainMetadata, NAMESPACE, xml_text};
+use super::spec::{DiskSpec, DomainSpec};
+use quick_xml::Writer;
+use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
+
+/// The domain's XML, ready for libvirt. The same spec gives the same bytes.
+#[must_use]
+pub fn render(spec: &DomainSpec) -> String {
+    let mut xml = Xml(Writer::new_with_indent(Vec::new(), b' ', 2));
+    xml.within("domain", &[("type", spec.hypervisor.as_str())], |xml| {
+        xml.text("name", &[], spec.name.as_str());
+        xml.text("uuid", &[], &spec.metadata.id.to_string());
+        xml.within("metadata", &[], |xml| metadata(xml, &spec.metadata));
+        let memory = spec.memory_kib().to_string();
+        xml.text("memory", &[("unit", "KiB")], &memory);
+        xml.text("currentMemory", &[("unit", "KiB")], &memory);
+        xml.text("vcpu", &[("placement", "static")], &spec.vcpus.to_string());
+        xml.within("os", &[], |xml| {
+            let kind = [
+                ("arch", spec.architecture.as_str()),
+                ("machine", spec.machine.as_str()),
+            ];
+            xml.text("type", &kind, "hvm");
+            xml.empty("boot", &[("dev", "hd")]);
+        });
+        if !features(spec.architecture).is_empty() {
+            xml.within("features", &[], |xml| {
+                for name in features(spec.architecture) {
+                    xml.empty(name, &[]);
+                }
+            });
+        }
+        cpu(xml, spec);
+        xml.empty("clock", &[("offset", "utc")]);
+        xml.text("on_poweroff", &[], "destroy");
+        xml.text("on_reboot", &[], "restart");
+        xml.text("on_crash", &[], spec.on_crash.as_str());
+        xml.within("devices", &[], |xml| devices(xml, spec));
+    });
+    String::from_utf8(xml.0.into_inner()).expect("written from strings only")
+}
+
+/// Our mark alone, on one line, with its prefix and namespace.
+#[must_use]
+pub fn render_marks(mark: &DomainMetadata) -> String {
+    let mut xml = Xml(Writer::new(Vec::new()));
+    metadata(&mut xml, mark);
+    String::from_utf8(xml.0.into_inner()).expect("written from strings only")
+}
+
+fn metadata(xml: &mut Xml, ours: &DomainMetadata) {
+    xml.within("drover:server", &[("xmlns:drover", NAMESPACE)], |xml| {
+        xml.text("drover:fleet", &[], ours.fleet.as_str());
+        xml.text("drover:project", &[], ours.project.as_str());
+        xml.text("drover:id", &[], &ours.id.to_string());
+        xml.text("drover:address", &[], &xml_text(&ours.address.to_string()));
+        xml.text("drover:epoch", &[], &ours.epoch.to_string());
+        xml.text("drover:generation", &[], &ours.generation.to_string());
+    });
+}
+
+fn cpu(xml: &mut Xml, spec: &DomainSpec) {
+    let how = [
+        ("mode", "custom"),
+        ("match", "exact"),
+        ("check", cpu_check(spec.hypervisor)),
+    ];
+    xml.within("cpu", &how, |xml| {
+        xml.text("model", &[("fallback", "forbid")], spec.cpu.model.as_str());
+        for feature in &spec.cpu.features {
+            xml.empty(
+                "feature",
+                &[
+                    ("policy", feature.policy.as_str()),
+                    ("name", feature.name.as_str()),
+                ],
+            );
+        }
+    });
+}
+
+fn devices(xml: &mut Xml, spec: &DomainSpec) {
+    xml.text("emulator", &[], spec.emulator.as_str());
+    for disk in &spec.disks {
+        render_disk(xml, disk);
+    }
+    // A pty for the interactive console; virtlogd writes and bounds the log.
+    xml.within("serial", &[("type", "pty")], |xml| {
+        xml.empty("log", &[("file", spec.console_log.as_str()), ("append", "on")]);
+        xml.empty("target", &[("port", "0")]);
+    });
+    xml.within("channel", &[("type", "unix")], |xml| {
+        xml.empty("target", &[("type", "virtio"), ("name", AGENT_CHANNEL)]);
+    });
+    xml.empty("memballoon", &[("model", "virtio")]);
+}
+
+fn render_disk(xml: &mut Xml, disk: &DiskSpec) {
+    xml.within("disk", &[("type", "file"), ("device", "disk")], |xml| {
+        xml.empty(
+            "driver",
+            &[
+                ("name", "qemu"),
+                ("type", disk.format.as_str()),
+                ("discard", "unmap"),
+            ],
+        );
+        xml.empty("source", &[("file", disk.file.as_str())]);
+        xml.empty(
+            "target",
+            &[("dev", &disk.target.to_string()), ("bus", disk.bus.as_str())],
+        );
+    });
+}
+
+/// Writes elements into memory, which cannot fail.
+struct Xml(Writer<Vec<u8>>);
+
+impl Xml {
+    fn event(&mut self, event: Event<'_>) {
+        self.0.write_event(event).expect("writing to memory cannot fail");
+    }
+
+    fn within(&mut self, name: &str, attributes: &[(&str, &str)], content: impl FnOnce(&mut Self)) {
+        self.event(Event::Start(start(name, attributes)));
+        content(self);
+        self.event(Event::End(BytesEnd::new(name)));
+    }
+
+    fn empty(&mut self, name: &str, attributes: &[(&str, &str)]) {
+        self.event(Event::Empty(start(name, attributes)));
+    }
+
+    fn text(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) {
+        self.event(Event::Start(start(name, attributes)));
+        self.event(Event::Text(BytesText::new(text)));
+        self.event(Event::End(BytesEnd::new(name)));
+    }
+}
+
+fn start<'a>(name: &'a str, attributes: &[(&'a str, &'a str)]) -> BytesStart<'a> {
+    BytesStart::new(name).with_attributes(attributes.iter().copied())
+}

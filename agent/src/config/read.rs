@@ -1,0 +1,497 @@
+//! Reads `agent.hcl`: literals only, unknown names are mistakes, and all mistakes come at once.
+
+use super::{Config, ConfigError, ImageLimits, LogFormat, Problem, Reserved};
+use drover_proto::transport::CredentialFiles;
+use drover_types::{ByteSize, VirtType};
+use hcl::edit::Span as _;
+use hcl::edit::expr::Expression;
+use hcl::edit::structure::{Attribute, Block, Body, Structure};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The configuration that `text` holds, `file` being where it came from.
+pub(super) fn config(file: &Path, text: &str) -> Result<Config, ConfigError> {
+    let mut reader = Reader {
+        directory: file.parent().unwrap_or(Path::new("")),
+        text,
+        problems: Vec::new(),
+    };
+    let found = reader.read();
+    let mut problems = reader.problems;
+    match found {
+        Some(config) if problems.is_empty() => Ok(config),
+        Some(_) | None => {
+            problems.sort_by_key(|problem| (problem.line, problem.column));
+            Err(ConfigError::Mistakes {
+                file: file.to_owned(),
+                problems,
+            })
+        }
+    }
+}
+
+struct Reader<'a> {
+    directory: &'a Path,
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+/// The attributes and blocks of one body that nobody asked for yet.
+struct Section<'b> {
+    /// The block's name, or nothing for the file itself.
+    name: &'static str,
+    place: Range<usize>,
+    attributes: BTreeMap<&'b str, &'b Attribute>,
+    blocks: Vec<&'b Block>,
+}
+
+impl<'b> Section<'b> {
+    fn of(name: &'static str, place: Range<usize>, body: &'b Body) -> Self {
+        let mut section = Section {
+            name,
+            place,
+            attributes: BTreeMap::new(),
+            blocks: Vec::new(),
+        };
+        for structure in body {
+            match structure {
+                // The parser refuses a second attribute of the same name.
+                Structure::Attribute(attribute) => {
+                    section.attributes.insert(attribute.key.as_str(), attribute);
+                }
+                Structure::Block(block) => section.blocks.push(block),
+            }
+        }
+        section
+    }
+}
+
+impl Reader<'_> {
+    fn read(&mut self) -> Option<Config> {
+        let body = match hcl::edit::parser::parse_body(self.text) {
+            Ok(body) => body,
+            Err(error) => {
+                self.problems.push(Problem {
+                    line: error.location().line(),
+                    column: error.location().column(),
+                    message: error.message().to_owned(),
+                });
+                return None;
+            }
+        };
+        let mut top = Section::of("", 0..0, &body);
+        let host = self.required(&mut top, "host", "\"n1\"");
+        let fleet = self.required(&mut top, "fleet", "\"prod\"");
+        let listen = self.required(&mut top, "listen", "\"0.0.0.0:7443\"");
+        let data_dir = self.path(&mut top, "data_dir");
+        let libvirt_uri = self.parsed::<String>(&mut top, "libvirt_uri");
+        let virt_type = self.parsed(&mut top, "virt_type");
+        let shutdown_grace = self.duration(&mut top, "shutdown_grace");
+        let log_format = self.parsed(&mut top, "log_format");
+        let tls = self.tls(&mut top);
+        let reserved = self.reserved(&mut top);
+        let images = self.images(&mut top);
+        self.unknown(&top);
+        Some(Config {
+            host: host?,
+            fleet: fleet?,
+            listen: listen?,
+            data_dir: data_dir.unwrap_or_else(|| PathBuf::from("/var/lib/drover")),
+            libvirt_uri: libvirt_uri.unwrap_or_else(|| "qemu:///system".to_owned()),
+            virt_type: virt_type.unwrap_or(VirtType::Auto),
+            tls: tls?,
+            reserved,
+            images,
+            shutdown_grace: shutdown_grace.unwrap_or(Duration::from_secs(30)),
+            log_format: log_format.unwrap_or(LogFormat::Text),
+        })
+    }
+
+    fn tls(&mut self, top: &mut Section<'_>) -> Option<CredentialFiles> {
+        let Some(mut section) = self.block(top, "tls") else {
+            self.mistake(
+                0..0,
+                "block tls is missing; it names ca_file, cert_file and key_file".to_owned(),
+            );
+            return None;
+        };
+        let mut file = |name| {
+            let path = self.path(&mut section, name);
+            if path.is_none() && !self.said_of(&section, name) {
+                self.missing(&section, name, "\"/etc/drover/…\"");
+            }
+            path
+        };
+        let (ca_file, cert_file, key_file) = (file("ca_file"), file("cert_file"), file("key_file"));
+        self.unknown(&section);
+        Some(CredentialFiles {
+            ca_file: ca_file?,
+            cert_file: cert_file?,
+            key_file: key_file?,
+        })
+    }
+
+    fn reserved(&mut self, top: &mut Section<'_>) -> Reserved {
+        let Some(mut section) = self.block(top, "reserved") else {
+            return Reserved::default();
+        };
+        let reserved = Reserved {
+            vcpus: self.number(&mut section, "vcpus").unwrap_or(0),
+            memory: self.parsed(&mut section, "memory").unwrap_or_default(),
+            disk: self.parsed(&mut section, "disk").unwrap_or_default(),
+        };
+        self.unknown(&section);
+        reserved
+    }
+
+    fn images(&mut self, top: &mut Section<'_>) -> ImageLimits {
+        let mut limits = ImageLimits {
+            max_size: ByteSize::from_gib(64),
+            connect_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(30),
+            total_timeout: Duration::from_secs(6 * 3600),
+            file_roots: Vec::new(),
+            extra_ca_file: None,
+        };
+        let Some(mut section) = self.block(top, "images") else {
+            return limits;
+        };
+        let mut duration = |name, default: &mut Duration| {
+            if let Some(given) = self.duration(&mut section, name) {
+                *default = given;
+            }
+        };
+        duration("connect_timeout", &mut limits.connect_timeout);
+        duration("stall_timeout", &mut limits.stall_timeout);
+        duration("total_timeout", &mut limits.total_timeout);
+        limits.max_size = self.parsed(&mut section, "max_size").unwrap_or(limits.max_size);
+        limits.file_roots = self.paths(&mut section, "file_roots");
+        limits.extra_ca_file = self.path(&mut section, "extra_ca_file");
+        self.unknown(&section);
+        limits
+    }
+
+    fn mistake(&mut self, place: Range<usize>, message: String) {
+        let before = self.text.get(..place.start).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        self.problems.push(Problem {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message,
+        });
+    }
+
+    fn missing(&mut self, section: &Section<'_>, name: &str, example: &str) {
+        let within = in_section(section.name);
+        self.mistake(
+            section.place.clone(),
+            format!("{name} is missing{within}; write for example {name} = {example}"),
+        );
+    }
+
+    /// Whether an attribute of this name was there, and so was complained about.
+    fn said_of(&self, section: &Section<'_>, name: &str) -> bool {
+        let prefix = format!("{name}{}: ", in_section(section.name));
+        self.problems
+            .iter()
+            .any(|problem| problem.message.starts_with(&prefix))
+    }
+
+    fn unknown(&mut self, section: &Section<'_>) {
+        let within = in_section(section.name);
+        for (name, attribute) in &section.attributes {
+            self.mistake(place(attribute), format!("there is no attribute {name}{within}"));
+        }
+        for block in &section.blocks {
+            let place = block.ident.span().unwrap_or(0..0);
+            self.mistake(
+                place,
+                format!("there is no block {}{within}", block.ident.as_str()),
+            );
+        }
+    }
+
+    fn block<'b>(&mut self, section: &mut Section<'b>, name: &'static str) -> Option<Section<'b>> {
+        let (found, others) = section
+            .blocks
+            .iter()
+            .partition::<Vec<&Block>, _>(|block| block.ident.as_str() == name);
+        section.blocks = others;
+        for second in found.iter().skip(1) {
+            let place = second.ident.span().unwrap_or(0..0);
+            self.mistake(place, format!("block {name} is there twice; keep one"));
+        }
+        let block = found.first()?;
+        let place = block.ident.span().unwrap_or(0..0);
+        if !block.labels.is_empty() {
+            self.mistake(place.clone(), format!("block {name} has no labels"));
+        }
+        Some(Section::of(name, place, &block.body))
+    }
+
+    /// The text of an attribute and its place.
+    fn string(&mut self, section: &mut Section<'_>, name: &str) -> Option<(String, Range<usize>)> {
+        let attribute = section.attributes.remove(name)?;
+        let place = place(attribute);
+        let Expression::String(text) = &attribute.value else {
+            let within = in_section(section.name);
+            self.mistake(
+                place,
+                format!("{name}{within}: write a text in quotes, without references"),
+            );
+            return None;
+        };
+        Some((text.as_str().to_owned(), place))
+    }
+
+    fn parsed<T>(&mut self, section: &mut Section<'_>, name: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let (text, place) = self.string(section, name)?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.mistake(place, format!("{name}{}: {error}", in_section(section.name)));
+                None
+            }
+        }
+    }
+
+    fn required<T>(&mut self, section: &mut Section<'_>, name: &str, example: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        if !section.attributes.contains_key(name) {
+            self.missing(section, name, example);
+            return None;
+        }
+        self.parsed(section, name)
+    }
+
+    fn path(&mut self, section: &mut Section<'_>, name: &str) -> Option<PathBuf> {
+        let (text, place) = self.string(section, name)?;
+        self.absolute(section.name, name, &text, place)
+    }
+
+    fn paths(&mut self, section: &mut Section<'_>, name: &str) -> Vec<PathBuf> {
+        let Some(attribute) = section.attributes.remove(name) else {
+            return Vec::new();
+        };
+        let place = place(attribute);
+        let Expression::Array(array) = &attribute.value else {
+            self.mistake(
+                place,
+                format!("{name}{}: write a list of texts", in_section(section.name)),
+            );
+            return Vec::new();
+        };
+        let mut paths = Vec::new();
+        for element in array {
+            match element {
+                Expression::String(text) => {
+                    paths.extend(self.absolute(section.name, name, text.as_str(), place.clone()));
+                }
+                _ => self.mistake(
+                    place.clone(),
+                    format!("{name}{}: every element is a text", in_section(section.name)),
+                ),
+            }
+        }
+        paths
+    }
+
+    fn absolute(&mut self, section: &str, name: &str, text: &str, place: Range<usize>) -> Option<PathBuf> {
+        let said = |what: String| format!("{name}{}: {what}", in_section(section));
+        if text.is_empty() || text.contains('\0') {
+            self.mistake(place, said(format!("{text:?} is not a path")));
+            return None;
+        }
+        match std::path::absolute(self.directory.join(text)) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                self.mistake(place, said(format!("{text:?} cannot be made absolute: {error}")));
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, section: &mut Section<'_>, name: &str) -> Option<u32> {
+        let attribute = section.attributes.remove(name)?;
+        let value = match &attribute.value {
+            Expression::Number(number) => number.value().as_u64(),
+            _ => None,
+        };
+        let value = value.and_then(|value| u32::try_from(value).ok());
+        if value.is_none() {
+            let within = in_section(section.name);
+            self.mistake(place(attribute), format!("{name}{within}: write a whole number"));
+        }
+        value
+    }
+
+    fn duration(&mut self, section: &mut Section<'_>, name: &str) -> Option<Duration> {
+        let (text, place) = self.string(section, name)?;
+        let parsed: Option<jiff::SignedDuration> = text.parse().ok();
+        let duration = parsed.and_then(|duration| Duration::try_from(duration).ok());
+        if duration.is_none() {
+            let within = in_section(section.name);
+            self.mistake(
+                place,
+                format!("{name}{within}: {text:?} is not a duration; write for example \"30s\" or \"5m\""),
+            );
+        }
+        duration
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("write \"text\" or \"json\""),
+        }
+    }
+}
+
+fn in_section(name: &str) -> String {
+    if name.is_empty() {
+        String::new()
+    } else {
+        format!(" in {name}")
+    }
+}
+
+fn place(attribute: &Attribute) -> Range<usize> {
+    attribute.key.span().unwrap_or(0..0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = r#"host = "n1"
+fleet = "prod"
+listen = "127.0.0.1:7443"
+tls {
+  ca_file = "ca.pem"
+  cert_file = "/etc/drover/cert.pem"
+  key_file = "/etc/drover/key.pem"
+}
+"#;
+
+    fn problems(text: &str) -> String {
+        match config(Path::new("/etc/drover/agent.hcl"), text) {
+            Ok(config) => panic!("accepted: {config:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_least_that_is_needed_and_its_defaults() {
+        let config = config(Path::new("/etc/drover/agent.hcl"), LEAST).expect("enough");
+        assert_eq!(config.host.as_str(), "n1");
+        assert_eq!(config.tls.ca_file, Path::new("/etc/drover/ca.pem"));
+        assert_eq!(config.data_dir, Path::new("/var/lib/drover"));
+        assert_eq!(config.libvirt_uri, "qemu:///system");
+        assert_eq!(config.virt_type, VirtType::Auto);
+        assert_eq!(config.reserved, Reserved::default());
+        assert_eq!(config.images.file_roots, Vec::<PathBuf>::new());
+        assert_eq!(config.shutdown_grace, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let text = format!(
+            r#"{LEAST}
+data_dir = "/srv/drover"
+libvirt_uri = "qemu:///session"
+virt_type = "kvm"
+shutdown_grace = "2m"
+log_format = "json"
+reserved {{
+  vcpus = 2
+  memory = "1GiB"
+  disk = "20GiB"
+}}
+images {{
+  max_size = "8GiB"
+  connect_timeout = "1s"
+  stall_timeout = "2s"
+  total_timeout = "3m"
+  file_roots = ["/srv/images", "local"]
+  extra_ca_file = "images.pem"
+}}
+"#
+        );
+        let config = config(Path::new("/etc/drover/agent.hcl"), &text).expect("valid");
+        assert_eq!(config.data_dir, Path::new("/srv/drover"));
+        assert_eq!(config.libvirt_uri, "qemu:///session");
+        assert_eq!(config.virt_type, VirtType::Kvm);
+        assert_eq!(config.shutdown_grace, Duration::from_secs(120));
+        assert_eq!(config.log_format, LogFormat::Json);
+        let reserved = Reserved {
+            vcpus: 2,
+            memory: ByteSize::from_gib(1),
+            disk: ByteSize::from_gib(20),
+        };
+        assert_eq!(config.reserved, reserved);
+        let images = ImageLimits {
+            max_size: ByteSize::from_gib(8),
+            connect_timeout: Duration::from_secs(1),
+            stall_timeout: Duration::from_secs(2),
+            total_timeout: Duration::from_secs(180),
+            file_roots: vec!["/srv/images".into(), "/etc/drover/local".into()],
+            extra_ca_file: Some("/etc/drover/images.pem".into()),
+        };
+        assert_eq!(config.images, images);
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once_with_their_places() {
+        let text = r#"host = "n 1"
+listen = 7443
+colour = "red"
+virt_type = "xen"
+tls {
+  ca_file = ["x"]
+  cert_file = "c"
+}
+reserved {
+  vcpus = -1
+  memory = "512"
+}
+images "x" {
+  stall_timeout = "soon"
+}
+extra {}
+"#;
+        insta::assert_snapshot!(problems(text), @r#"
+        /etc/drover/agent.hcl:1:1: host: a name cannot contain ' '; use letters, digits, '-' and '_', and '.'
+        /etc/drover/agent.hcl:1:1: fleet is missing; write for example fleet = "prod"
+        /etc/drover/agent.hcl:2:1: listen: write a text in quotes, without references
+        /etc/drover/agent.hcl:3:1: there is no attribute colour
+        /etc/drover/agent.hcl:4:1: virt_type: "xen" is not a virt_type; use one of: auto, kvm, qemu
+        /etc/drover/agent.hcl:5:1: key_file is missing in tls; write for example key_file = "/etc/drover/…"
+        /etc/drover/agent.hcl:6:3: ca_file in tls: write a text in quotes, without references
+        /etc/drover/agent.hcl:10:3: vcpus in reserved: write a whole number
+        /etc/drover/agent.hcl:11:3: memory in reserved: "512" has no unit; write for example "512MiB" or "512GiB"
+        /etc/drover/agent.hcl:13:1: block images has no labels
+        /etc/drover/agent.hcl:14:3: stall_timeout in images: "soon" is not a duration; write for example "30s" or "5m"
+        /etc/drover/agent.hcl:16:1: there is no block extra
+        "#);
+    }
+
+    #[test]
+    fn a_file_that_is_no_hcl_is_reported_where_it_stops_being_one() {
+        insta::assert_snapshot!(problems("host = \"n1\"\nfleet = \n"), @r#"/etc/drover/agent.hcl:2:9: invalid expression; expected `"`, `[`, `{`, `-`, `!`, `(`, `_`, `<`, letter or digit"#);
+    }
+}

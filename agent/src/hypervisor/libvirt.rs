@@ -1,0 +1,521 @@
+//! The hypervisor as it is: libvirt's QEMU driver over one connection, made again when libvirtd was restarted.
+
+use super::domain::{DomainReport, DomainState, HostDescription, JobProgress, LiveMigration};
+use super::event::{self, WatchedConnection};
+use super::ffi;
+use super::{Hypervisor, HypervisorError, LibvirtFailure};
+use drover_agent_core::domain::{Attribute, NAMESPACE, read_back};
+use drover_types::{HypervisorType, PowerState, ServerId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+use virt::domain::{Domain, MigrateParameters};
+use virt::error::{Error, ErrorNumber};
+use virt_sys as sys;
+
+/// libvirt's QEMU driver at a URI.
+pub struct Libvirt {
+    uri: String,
+    connection: Mutex<Option<Arc<Connection>>>,
+    changed: watch::Sender<u64>,
+}
+
+struct Connection {
+    libvirt: WatchedConnection,
+    host: HostDescription,
+}
+
+impl Libvirt {
+    /// Will connect to `uri` (for example `qemu:///system`) at the first call.
+    #[must_use]
+    pub fn new(uri: String) -> Self {
+        event::start();
+        Self {
+            uri,
+            connection: Mutex::new(None),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    fn connection(&self, attempt: &str) -> Result<Arc<Connection>, HypervisorError> {
+        let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = slot.as_ref()
+            && open.libvirt.is_alive().unwrap_or(false)
+        {
+            return Ok(Arc::clone(open));
+        }
+        *slot = None;
+        let open = self.open().map_err(|error| HypervisorError::Unavailable {
+            attempt: attempt.to_owned(),
+            source: failure(&error),
+        })?;
+        let open = Arc::new(open);
+        *slot = Some(Arc::clone(&open));
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(open)
+    }
+
+    fn open(&self) -> Result<Connection, Error> {
+        let libvirt = WatchedConnection::open(&self.uri, &self.changed)?;
+        let node = libvirt.node_info()?;
+        let host = HostDescription {
+            hostname: libvirt.hostname()?,
+            cpus: node.cpus,
+            memory_kib: node.memory,
+            sockets: node.sockets.saturating_mul(node.nodes.max(1)),
+            cores: node.cores,
+            threads: node.threads,
+            capabilities_xml: libvirt.capabilities()?,
+            hypervisor_version: u64::from(libvirt.hyp_version()?),
+            libvirt_version: u64::from(libvirt.lib_version()?),
+        };
+        Ok(Connection { libvirt, host })
+    }
+
+    fn call<T>(
+        &self,
+        attempt: impl FnOnce() -> String,
+        call: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, HypervisorError> {
+        let attempt = attempt();
+        let open = self.connection(&attempt)?;
+        call(&open).map_err(|error| {
+            let source = failure(&error);
+            // An error of the RPC layer may be the peer's, of a migration: only the connection tells.
+            if open.libvirt.is_alive().unwrap_or(false) {
+                return HypervisorError::Failed { attempt, source };
+            }
+            let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, &open)) {
+                *slot = None;
+            }
+            HypervisorError::Unavailable { attempt, source }
+        })
+    }
+
+    fn undefine_with(
+        &self,
+        server: ServerId,
+        nvram: sys::virDomainUndefineFlagsValues,
+    ) -> Result<(), HypervisorError> {
+        let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+            | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+            | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+            | nvram;
+        self.call(
+            || format!("undefining domain {server}"),
+            |open| match find(open, server)? {
+                Some(domain) if domain.is_persistent()? => {
+                    unless_gone(domain.undefine_flags(flags)).map(|_| ())
+                }
+                Some(_) | None => Ok(()),
+            },
+        )
+    }
+
+    fn on_domain<T>(
+        &self,
+        attempt: &str,
+        server: ServerId,
+        call: impl FnOnce(&Domain) -> Result<T, Error>,
+    ) -> Result<T, HypervisorError> {
+        let found = self.call(
+            || format!("{attempt} {server}"),
+            |open| match find(open, server)? {
+                Some(domain) => unless_gone(call(&domain)),
+                None => Ok(None),
+            },
+        )?;
+        found.ok_or_else(|| HypervisorError::NoDomain {
+            attempt: attempt.to_owned(),
+            server,
+        })
+    }
+}
+
+/// The running configuration and the persistent one, as far as they are there.
+fn everywhere(domain: &Domain) -> Result<sys::virDomainModificationImpact, Error> {
+    let mut places = 0;
+    if is_active(domain)? {
+        places |= sys::VIR_DOMAIN_AFFECT_LIVE;
+    }
+    if domain.is_persistent()? {
+        places |= sys::VIR_DOMAIN_AFFECT_CONFIG;
+    }
+    Ok(places)
+}
+
+fn failure(error: &Error) -> LibvirtFailure {
+    LibvirtFailure {
+        code: error.code().to_raw(),
+        domain: error.domain().to_raw(),
+        message: error.message().to_owned(),
+    }
+}
+
+/// A domain that went away during a call is no failure of libvirt.
+fn unless_gone<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn find(open: &Connection, server: ServerId) -> Result<Option<Domain>, Error> {
+    unless_gone(open.libvirt.lookup_domain_by_uuid(server.uuid()))
+}
+
+/// `None` where the domain went away meanwhile.
+fn report(domain: &Domain, disk_sizes: BTreeMap<String, u64>) -> Result<Option<DomainReport>, Error> {
+    let read = || -> Result<DomainReport, Error> {
+        let state = ffi::state(domain)?;
+        let persistent = domain.is_persistent()?;
+        // libvirt describes an incoming guest only when all of it is there, and waits up to 30 s for that.
+        let incoming = state.power == PowerState::Paused && state.reason == "migrating" && !persistent;
+        let live_xml = if state.is_active() && !incoming {
+            Some(domain.xml_desc(0)?)
+        } else {
+            None
+        };
+        let persistent_xml = if persistent {
+            Some(domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?)
+        } else {
+            None
+        };
+        // virDomainGetInfo may wait for a job as well; the XML says the same.
+        let shown = live_xml
+            .as_deref()
+            .or(persistent_xml.as_deref())
+            .unwrap_or_default();
+        let shown = read_back(shown).unwrap_or_default();
+        let value = |attribute| shown.get(&attribute).map_or("", String::as_str);
+        Ok(DomainReport {
+            uuid: domain.uuid()?,
+            name: domain.name()?,
+            state,
+            persistent,
+            vcpus: value(Attribute::Vcpus).parse().unwrap_or(0),
+            memory_kib: value(Attribute::MemoryKib).parse().unwrap_or(0),
+            disk_sizes,
+            live_xml,
+            persistent_xml,
+        })
+    };
+    unless_gone(read())
+}
+
+fn is_active(domain: &Domain) -> Result<bool, Error> {
+    ffi::state(domain).map(DomainState::is_active)
+}
+
+impl Hypervisor for Libvirt {
+    fn host(&self) -> Result<HostDescription, HypervisorError> {
+        self.call(|| "describing the host".to_owned(), |open| Ok(open.host.clone()))
+    }
+
+    fn domain_capabilities(
+        &self,
+        kind: HypervisorType,
+        arch: &str,
+        machine: Option<&str>,
+    ) -> Result<String, HypervisorError> {
+        self.call(
+            || format!("reading what {kind} guests of {arch} can use"),
+            |open| {
+                open.libvirt
+                    .domain_capabilities(None, Some(arch), machine, Some(kind.as_str()), 0)
+            },
+        )
+    }
+
+    fn domains(&self) -> Result<Vec<DomainReport>, HypervisorError> {
+        self.call(
+            || "listing the domains".to_owned(),
+            |open| {
+                let statistics = ffi::all_statistics(&open.libvirt)?;
+                let mut reports = Vec::with_capacity(statistics.len());
+                for domain in open.libvirt.list_all_domains(0)? {
+                    let values = statistics.get(&domain.uuid()?);
+                    let disks = values
+                        .and_then(|values| ffi::number(values, "block.count"))
+                        .unwrap_or(0);
+                    let size = |disk| {
+                        let name = ffi::text(values?, &format!("block.{disk}.name"))?.to_owned();
+                        Some((name, ffi::number(values?, &format!("block.{disk}.capacity"))?))
+                    };
+                    reports.extend(report(&domain, (0..disks).filter_map(size).collect())?);
+                }
+                Ok(reports)
+            },
+        )
+    }
+
+    fn domain(&self, server: ServerId) -> Result<Option<DomainReport>, HypervisorError> {
+        self.call(
+            || format!("reading the domain {server}"),
+            |open| match find(open, server)? {
+                Some(domain) => report(&domain, BTreeMap::new()),
+                None => Ok(None),
+            },
+        )
+    }
+
+    fn state(&self, server: ServerId) -> Result<Option<DomainState>, HypervisorError> {
+        self.call(
+            || format!("reading the state of domain {server}"),
+            |open| match find(open, server)? {
+                Some(domain) => unless_gone(ffi::state(&domain)),
+                None => Ok(None),
+            },
+        )
+    }
+
+    fn is_persistent(&self, server: ServerId) -> Result<bool, HypervisorError> {
+        self.call(
+            || format!("reading the state of domain {server}"),
+            |open| match find(open, server)? {
+                Some(domain) => Ok(unless_gone(domain.is_persistent())?.unwrap_or(false)),
+                None => Ok(false),
+            },
+        )
+    }
+
+    fn migratable_xml(&self, server: ServerId) -> Result<String, HypervisorError> {
+        let flags = sys::VIR_DOMAIN_XML_SECURE | sys::VIR_DOMAIN_XML_MIGRATABLE;
+        self.on_domain("reading the migratable configuration of", server, |domain| {
+            domain.xml_desc(flags)
+        })
+    }
+
+    fn define(&self, server: ServerId, xml: &str) -> Result<(), HypervisorError> {
+        self.call(
+            || format!("defining domain {server}"),
+            |open| {
+                let domain = open
+                    .libvirt
+                    .define_domain_xml_flags(xml, sys::VIR_DOMAIN_DEFINE_VALIDATE)?;
+                if domain.autostart()? {
+                    domain.set_autostart(false)?;
+                }
+                Ok(())
+            },
+        )
+    }
+
+    fn set_marks(&self, server: ServerId, element: &str) -> Result<(), HypervisorError> {
+        let kind = i32::try_from(sys::VIR_DOMAIN_METADATA_ELEMENT).expect("it is 2");
+        self.on_domain("marking domain", server, |domain| {
+            domain
+                .set_metadata(
+                    kind,
+                    Some(element),
+                    Some("drover"),
+                    Some(NAMESPACE),
+                    sys::VIR_DOMAIN_AFFECT_LIVE,
+                )
+                .map(|_| ())
+        })
+    }
+
+    fn mark(&self, server: ServerId, element: &str) -> Result<(), HypervisorError> {
+        let kind = i32::try_from(sys::VIR_DOMAIN_METADATA_ELEMENT).expect("it is 2");
+        self.on_domain("marking domain", server, |domain| {
+            domain
+                .set_metadata(
+                    kind,
+                    Some(element),
+                    Some("drover"),
+                    Some(NAMESPACE),
+                    everywhere(domain)?,
+                )
+                .map(|_| ())
+        })
+    }
+
+    fn definition(&self, server: ServerId) -> Result<Option<String>, HypervisorError> {
+        let flags = sys::VIR_DOMAIN_XML_SECURE | sys::VIR_DOMAIN_XML_INACTIVE;
+        self.on_domain("reading the definition of domain", server, |domain| {
+            if domain.is_persistent()? {
+                domain.xml_desc(flags).map(Some)
+            } else {
+                Ok(None)
+            }
+        })
+    }
+
+    fn autostart(&self, server: ServerId) -> Result<bool, HypervisorError> {
+        self.on_domain("reading the autostart of domain", server, Domain::autostart)
+    }
+
+    fn set_autostart(&self, server: ServerId, autostart: bool) -> Result<(), HypervisorError> {
+        self.on_domain("setting the autostart of domain", server, |domain| {
+            domain.set_autostart(autostart).map(|_| ())
+        })
+    }
+
+    fn grow_disk(&self, server: ServerId, target: &str, size: u64) -> Result<(), HypervisorError> {
+        self.on_domain("growing the disk of domain", server, |domain| {
+            domain.block_resize(target, size, sys::VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        })
+    }
+
+    fn clear_marks(&self, server: ServerId) -> Result<(), HypervisorError> {
+        let kind = i32::try_from(sys::VIR_DOMAIN_METADATA_ELEMENT).expect("it is 2");
+        self.on_domain("unmarking domain", server, |domain| {
+            domain
+                .set_metadata(kind, None, None, Some(NAMESPACE), everywhere(domain)?)
+                .map(|_| ())
+        })
+    }
+
+    fn undefine(&self, server: ServerId) -> Result<(), HypervisorError> {
+        self.undefine_with(server, sys::VIR_DOMAIN_UNDEFINE_NVRAM)
+    }
+
+    fn undefine_keeping_nvram(&self, server: ServerId) -> Result<(), HypervisorError> {
+        self.undefine_with(server, sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+    }
+
+    fn start(&self, server: ServerId) -> Result<(), HypervisorError> {
+        self.on_domain("starting domain", server, |domain| {
+            if is_active(domain)? {
+                Ok(())
+            } else {
+                domain.create()
+            }
+        })
+    }
+
+    fn ask_shutdown(&self, server: ServerId) -> Result<(), HypervisorError> {
+        self.on_domain("asking the guest to shut down, domain", server, |domain| {
+            if is_active(domain)? {
+                domain.shutdown_flags(sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    fn end(&self, server: ServerId) -> Result<(), HypervisorError> {
+        let ended = self.on_domain("ending domain", server, |domain| {
+            if is_active(domain)? {
+                domain.destroy()
+            } else {
+                Ok(())
+            }
+        });
+        match ended {
+            Ok(()) | Err(HypervisorError::NoDomain { .. }) => Ok(()),
+            // It may have ended by itself between look and call.
+            Err(error) => match self.state(server)? {
+                Some(state) if state.is_active() => Err(error),
+                Some(_) | None => Ok(()),
+            },
+        }
+    }
+
+    fn pause(&self, server: ServerId) -> Result<(), HypervisorError> {
+        self.on_domain("pausing domain", server, |domain| {
+            match ffi::state(domain)?.power {
+                PowerState::Paused => Ok(()),
+                PowerState::Running
+                | PowerState::NoState
+                | PowerState::ShuttingDown
+                | PowerState::Shutdown
+                | PowerState::Crashed
+                | PowerState::Suspended => domain.suspend(),
+            }
+        })
+    }
+
+    fn resume(&self, server: ServerId) -> Result<(), HypervisorError> {
+        self.on_domain("resuming domain", server, |domain| {
+            match ffi::state(domain)?.power {
+                PowerState::Running => Ok(()),
+                PowerState::Paused
+                | PowerState::NoState
+                | PowerState::ShuttingDown
+                | PowerState::Shutdown
+                | PowerState::Crashed
+                | PowerState::Suspended => domain.resume(),
+            }
+        })
+    }
+
+    fn migrate(&self, server: ServerId, migration: &LiveMigration) -> Result<(), HypervisorError> {
+        let flags = sys::VIR_MIGRATE_LIVE
+            | sys::VIR_MIGRATE_PEER2PEER
+            | sys::VIR_MIGRATE_PERSIST_DEST
+            | sys::VIR_MIGRATE_ABORT_ON_ERROR
+            | sys::VIR_MIGRATE_NON_SHARED_INC
+            | sys::VIR_MIGRATE_PAUSED;
+        let parameters = MigrateParameters {
+            uri: Some(migration.memory_uri.clone()),
+            disks_uri: Some(migration.disks_uri.clone()),
+            migrate_disks: migration.disks.clone(),
+            dest_xml: Some(migration.live_xml.clone()),
+            persist_xml: Some(migration.persistent_xml.clone()),
+            bandwidth: migration.bandwidth_mib_per_second,
+            ..MigrateParameters::default()
+        };
+        self.on_domain("migrating domain", server, |domain| {
+            domain.migrate_to_uri3(Some(&migration.libvirt_uri), parameters, flags)
+        })
+    }
+
+    fn set_max_downtime(&self, server: ServerId, milliseconds: u64) -> Result<(), HypervisorError> {
+        self.on_domain("limiting the downtime of domain", server, |domain| {
+            domain.migrate_set_max_downtime(milliseconds, 0).map(|_| ())
+        })
+    }
+
+    fn job(&self, server: ServerId) -> Result<Option<JobProgress>, HypervisorError> {
+        self.on_domain("reading the job of domain", server, |domain| {
+            if !is_active(domain)? {
+                return Ok(None);
+            }
+            match ffi::job(domain, false) {
+                // The figures of a migration are the source's; here it is only known that it goes on.
+                Err(error) if error.code().is(ErrorNumber::OperationInvalid) => {
+                    Ok(Some(JobProgress::default()))
+                }
+                answer => answer,
+            }
+        })
+    }
+
+    fn finished_job(&self, server: ServerId) -> Result<Option<JobProgress>, HypervisorError> {
+        self.on_domain("reading the finished job of domain", server, |domain| {
+            ffi::job(domain, true)
+        })
+    }
+
+    fn abort_job(&self, server: ServerId) -> Result<(), HypervisorError> {
+        self.on_domain(
+            "aborting the job of domain",
+            server,
+            |domain| match ffi::abort_job(domain) {
+                Err(error) if !error.code().is(ErrorNumber::OperationInvalid) => Err(error),
+                Ok(()) | Err(_) => Ok(()),
+            },
+        )
+    }
+
+    fn can_run_cpu(
+        &self,
+        kind: HypervisorType,
+        arch: &str,
+        machine: &str,
+        cpu_xml: &str,
+    ) -> Result<bool, HypervisorError> {
+        self.call(
+            || format!("comparing a CPU with what {kind} guests of {arch} can have"),
+            |open| ffi::can_run_cpu(&open.libvirt, arch, machine, kind.as_str(), cpu_xml),
+        )
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}

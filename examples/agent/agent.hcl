@@ -1,0 +1,35 @@
+# One host's agent: /etc/drover/agent.hcl. Every setting is here; the ones marked "default" may be left out.
+# Relative paths are relative to this file. `drover-agent --config FILE --check` says whether it is good.
+
+host   = "n1"           # as in the configuration's host "n1" block, and in the certificate
+fleet  = "prod"         # certificates of other fleets are refused
+listen = "0.0.0.0:7443" # the one port: planner, other agents, migrations; an IP address and a port
+
+data_dir       = "/var/lib/drover" # images, servers' disks, operation log (default); one disk, with room
+libvirt_uri    = "qemu:///system"  # default
+virt_type      = "auto"            # default; auto: kvm where a throw-away guest ran under it, else qemu; or kvm, qemu
+shutdown_grace = "30s"             # default; how long running operations may go on after SIGTERM
+log_format     = "text"            # default; or json; the level is in the environment: DROVER_LOG=debug
+
+tls {
+  ca_file   = "tls/ca.pem" # all three are read again when they change
+  cert_file = "tls/cert.pem"
+  key_file  = "tls/key.pem"
+}
+
+# What the host keeps for itself: never given to servers. Each is 0 by default.
+reserved {
+  vcpus  = 1
+  memory = "1GiB"
+  disk   = "10GiB"
+}
+
+images {
+  max_size        = "64GiB" # default; the largest source file
+  connect_timeout = "10s"   # default
+  stall_timeout   = "30s"   # default; how long a source may send nothing
+  total_timeout   = "6h"    # default; how long a whole fetch may take
+
+  file_roots    = ["/srv/images"] # file:/// sources may lie below these; default none
+  extra_ca_file = "images-ca.pem" # more authorities for https:// sources; default: the system's alone
+}

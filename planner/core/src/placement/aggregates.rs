@@ -1,0 +1,155 @@
+//! What aggregates say about each host: texts for filters to compare, and numbers that stand for a setting.
+
+use super::config::SchedulerConfig;
+use super::input::{Aggregate, Host, Name, Ratio, Ratios};
+use super::matching::number;
+use super::weighers::Weigher;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The metadata key that makes an aggregate a zone.
+pub(crate) const ZONE_KEY: &str = "availability_zone";
+
+/// Metadata keys of ratios, and the setting each stands for.
+pub(crate) const RATIO_KEYS: [&str; 3] = [
+    "cpu_allocation_ratio",
+    "ram_allocation_ratio",
+    "disk_allocation_ratio",
+];
+
+/// What a host's aggregates set, or what is configured where they set nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct AggregateNumbers {
+    pub(crate) ratios: Ratios,
+    pub(crate) max_instances: u64,
+    pub(crate) max_io_ops: u64,
+    /// Per weigher: its multiplier, where one is set.
+    pub(crate) multipliers: [Option<f64>; Weigher::COUNT],
+}
+
+/// Key to values.
+type Metadata = BTreeMap<String, BTreeSet<String>>;
+
+/// What is known of aggregates once hosts are put in order.
+pub(crate) struct ByHost {
+    /// Per host, in the order given.
+    pub(crate) hosts: Vec<(Metadata, AggregateNumbers)>,
+    /// Zones that at least one aggregate carries.
+    pub(crate) zones: BTreeSet<String>,
+    /// The weighers that count for any host, in order, with the configured multiplier.
+    pub(crate) weighers: Vec<(Weigher, f64)>,
+    /// Per weigher: whether an aggregate sets another multiplier for some host.
+    pub(crate) differs: [bool; Weigher::COUNT],
+}
+
+impl ByHost {
+    pub(crate) fn weighs(&self, weigher: Weigher) -> bool {
+        self.weighers.iter().any(|(other, _)| *other == weigher)
+    }
+}
+
+pub(crate) fn by_host(config: &SchedulerConfig, hosts: &[Host], aggregates: &[Aggregate]) -> ByHost {
+    let mut memberships: BTreeMap<&Name, Vec<&Aggregate>> = BTreeMap::new();
+    for aggregate in aggregates {
+        // A host named twice in one aggregate is in it once; sets do not mind.
+        for host in &aggregate.hosts {
+            memberships.entry(host).or_default().push(aggregate);
+        }
+    }
+    let own = hosts.iter().filter_map(|host| host.zone.as_ref());
+    let carried = aggregates
+        .iter()
+        .filter_map(|aggregate| aggregate.metadata.get(ZONE_KEY));
+    let zones = own
+        .map(|zone| zone.as_str().to_owned())
+        .chain(carried.cloned())
+        .collect();
+    let hosts: Vec<(Metadata, AggregateNumbers)> = hosts
+        .iter()
+        .map(|host| {
+            let member_of = memberships.get(&host.name).map_or(&[][..], Vec::as_slice);
+            (metadata(host, member_of), numbers(config, host, member_of))
+        })
+        .collect();
+    let differs = Weigher::ALL.map(|weigher| {
+        let mut set = hosts
+            .iter()
+            .map(|(_, numbers)| numbers.multipliers[weigher as usize]);
+        set.any(|set| set.is_some())
+    });
+    let weighers = Weigher::ALL
+        .into_iter()
+        .map(|weigher| (weigher, config.weights.get(weigher)))
+        .filter(|(weigher, configured)| *configured != 0.0 || differs[*weigher as usize])
+        .collect();
+    ByHost {
+        hosts,
+        zones,
+        weighers,
+        differs,
+    }
+}
+
+/// As Nova's `aggregate_metadata_get_by_host`: values are split at commas and trimmed.
+fn metadata(host: &Host, aggregates: &[&Aggregate]) -> Metadata {
+    let mut metadata = Metadata::new();
+    let own = host.zone.iter().map(|zone| (ZONE_KEY, zone.as_str()));
+    let theirs = aggregates
+        .iter()
+        .flat_map(|aggregate| &aggregate.metadata)
+        .map(|(key, value)| (key.as_str(), value.as_str()));
+    for (key, value) in own.chain(theirs) {
+        metadata
+            .entry(key.to_owned())
+            .or_default()
+            .extend(value.split(',').map(|item| item.trim().to_owned()));
+    }
+    metadata
+}
+
+fn numbers(config: &SchedulerConfig, host: &Host, aggregates: &[&Aggregate]) -> AggregateNumbers {
+    let ratio = |key, own: Ratio| {
+        let set = least(aggregates, key, number);
+        set.and_then(|set| Ratio::try_from(set).ok()).unwrap_or(own)
+    };
+    let [cpu, ram, disk] = RATIO_KEYS;
+    let limit = |key, configured: u64| {
+        let set = least(aggregates, key, whole);
+        // Below zero nothing passes, as at zero.
+        set.map_or(configured, |set| u64::try_from(set).unwrap_or(0))
+    };
+    let mut multipliers = [None; Weigher::COUNT];
+    for weigher in Weigher::ALL {
+        let set = least(aggregates, weigher.row().metadata, number);
+        multipliers[weigher as usize] = set.filter(|set| set.is_finite());
+    }
+    AggregateNumbers {
+        ratios: Ratios {
+            cpu: ratio(cpu, host.ratios.cpu),
+            ram: ratio(ram, host.ratios.ram),
+            disk: ratio(disk, host.ratios.disk),
+        },
+        max_instances: limit("max_instances_per_host", config.max_instances_per_host),
+        max_io_ops: limit("max_io_ops_per_host", config.max_io_ops_per_host),
+        multipliers,
+    }
+}
+
+fn whole(text: &str) -> Option<i64> {
+    text.trim().parse().ok()
+}
+
+/// As Nova's `validate_num_values`: the least that the aggregates set, or nothing where one of them is no number.
+fn least<T: PartialOrd>(aggregates: &[&Aggregate], key: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let mut least = None;
+    for text in aggregates
+        .iter()
+        .filter_map(|aggregate| aggregate.metadata.get(key))
+    {
+        let value = read(text)?;
+        least = match least {
+            Some(least) if least <= value => Some(least),
+            Some(_) | None => Some(value),
+        };
+    }
+    least
+}

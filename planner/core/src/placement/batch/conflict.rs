@@ -1,0 +1,233 @@
+//! Why a server fits nowhere: the fewest constraints that together leave no host, and what would change that.
+
+use super::super::explain::explain;
+use super::super::filters::{Filter, Rejection, human_mib};
+use super::super::input::{Name, Policy, Request, Resources};
+use super::super::state::World;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Why a server fits nowhere.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Conflict {
+    /// The smallest set of filters of which each host fails at least one; with these alone there is no host.
+    pub filters: Vec<Filter>,
+    /// Per filter that refused any host: how many.
+    pub refused: Vec<(Filter, usize)>,
+    /// How many hosts were asked.
+    pub hosts: usize,
+    /// What would make it fit, nearest first.
+    pub remedies: Vec<Remedy>,
+}
+
+/// A change after which the server would fit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "remedy", rename_all = "snake_case")]
+pub enum Remedy {
+    /// This host fails for one reason alone, and it is the nearest that does.
+    Mend {
+        /// The host.
+        host: Name,
+        /// Its only obstacle.
+        rejection: Rejection,
+    },
+    /// One more host with this much free.
+    AnotherHost {
+        /// In this zone.
+        zone: Option<Name>,
+        /// At least this much.
+        free: Resources,
+        /// It must also meet these extra specs.
+        extra_specs: BTreeMap<String, String>,
+    },
+    /// One more host that meets what the server asks, some of which is not to be named.
+    HostThatFits,
+    /// An anti-affinity group of at most this many members.
+    SmallerGroup {
+        /// The group.
+        group: Name,
+        /// Members it has a place for.
+        members: u64,
+    },
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mend { host, rejection } => f.write_str(&rejection.words(host.as_str()).remedy),
+            Self::AnotherHost {
+                zone,
+                free,
+                extra_specs,
+            } => {
+                f.write_str("one more host")?;
+                if let Some(zone) = zone {
+                    write!(f, " in {zone}")?;
+                }
+                let mut parts = vec![format!("{} free", human_mib(free.ram_mib as f64))];
+                if free.disk_mib > 0 {
+                    parts.push(format!("{} of disk", human_mib(free.disk_mib as f64)));
+                }
+                parts.push(format!("{} vCPU", free.vcpus));
+                write!(f, " with {}", parts.join(", "))?;
+                for (key, requirement) in extra_specs {
+                    write!(f, ", {key} {requirement:?}")?;
+                }
+                Ok(())
+            }
+            Self::HostThatFits => f.write_str("one more host that has all it asks for"),
+            Self::SmallerGroup { group, members } => write!(f, "`{group}` of at most {members}"),
+        }
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let filters: Vec<&str> = self.filters.iter().map(|filter| filter.name()).collect();
+        match self.hosts {
+            0 => f.write_str("there are no hosts")?,
+            hosts => write!(f, "none of {hosts} hosts passes {}", filters.join(" and "))?,
+        }
+        let counts: Vec<String> = self
+            .refused
+            .iter()
+            .map(|(filter, count)| format!("{filter} {count}"))
+            .collect();
+        if !counts.is_empty() {
+            write!(f, " (refused: {})", counts.join(", "))?;
+        }
+        let remedies: Vec<String> = self.remedies.iter().map(ToString::to_string).collect();
+        if !remedies.is_empty() {
+            write!(f, "; it would fit with {}", remedies.join(", or "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Requests with the same key have the same conflict.
+pub(crate) fn key(request: &Request) -> String {
+    let Request {
+        name: _,
+        wants,
+        needs,
+        group,
+        same_host,
+        different_host,
+        demand,
+        priority: _,
+        hides,
+    } = request;
+    format!("{wants:?} {needs:?} {group:?} {same_host:?} {different_host:?} {demand:?} {hides:?}")
+}
+
+/// `None` when some host would take it.
+pub(crate) fn conflict(world: &World, request: &Request) -> Option<Conflict> {
+    let explanation = explain(world, request);
+    if explanation.chosen.is_some() {
+        return None;
+    }
+    let mut refused: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut masks: BTreeSet<u64> = BTreeSet::new();
+    let position = |filter: Filter| {
+        explanation
+            .filters
+            .iter()
+            .position(|other| *other == filter)
+            .unwrap_or(0)
+    };
+    for host in &explanation.hosts {
+        let mut mask = 0;
+        for refusal in &host.refusals {
+            *refused.entry(position(refusal.filter)).or_insert(0) += 1;
+            mask |= 1 << position(refusal.filter);
+        }
+        masks.insert(mask);
+    }
+    let smallest = smallest_cover(&masks, explanation.filters.len());
+    let in_set = |at: &usize| smallest & (1 << at) != 0;
+    let mut remedies: Vec<Remedy> = Vec::new();
+    remedies.extend(nearest(&explanation.hosts));
+    let filters: Vec<Filter> = (0..explanation.filters.len())
+        .filter(in_set)
+        .map(|at| explanation.filters[at])
+        .collect();
+    if filters.contains(&Filter::GroupAntiAffinity) {
+        remedies.extend(smaller_group(world, request));
+    }
+    remedies.extend(another_host(world, request));
+    Some(Conflict {
+        filters,
+        refused: refused
+            .into_iter()
+            .map(|(at, count)| (explanation.filters[at], count))
+            .collect(),
+        hosts: explanation.hosts.len(),
+        remedies,
+    })
+}
+
+/// The smallest set of filters that meets every host's set; among equals the one asked first.
+fn smallest_cover(masks: &BTreeSet<u64>, filters: usize) -> u64 {
+    let covers = |set: u64| masks.iter().all(|mask| mask & set != 0);
+    for size in 0..=filters {
+        let mut set: Vec<usize> = (0..size).collect();
+        loop {
+            let mask = set.iter().fold(0, |mask, at| mask | 1 << at);
+            if covers(mask) {
+                return mask;
+            }
+            // The next combination of `size` out of `filters`, in lexicographic order.
+            let Some(at) = (0..size).rev().find(|at| set[*at] + size - at < filters) else {
+                break;
+            };
+            set[at] += 1;
+            for later in at + 1..size {
+                set[later] = set[later - 1] + 1;
+            }
+        }
+    }
+    0
+}
+
+/// The host with one obstacle alone, and that the easiest to remove.
+fn nearest(hosts: &[super::super::explain::HostVerdict]) -> Option<Remedy> {
+    let single = hosts.iter().filter(|host| host.refusals.len() == 1);
+    let efforts = single.map(|host| {
+        let rejection = &host.refusals[0].rejection;
+        (host, rejection.words(host.host.as_str()).effort)
+    });
+    let nearest = efforts.reduce(|best, next| if next.1 < best.1 { next } else { best });
+    nearest.map(|(host, _)| Remedy::Mend {
+        host: host.host.clone(),
+        rejection: host.refusals[0].rejection.clone(),
+    })
+}
+
+fn smaller_group(world: &World, request: &Request) -> Option<Remedy> {
+    let view = world.group_view(world.group_of(request)?);
+    view.is(Policy::AntiAffinity).then(|| Remedy::SmallerGroup {
+        group: view.group.name.clone(),
+        members: view.members.total(),
+    })
+}
+
+/// A new host helps, unless the group is bound to hosts there are.
+fn another_host(world: &World, request: &Request) -> Option<Remedy> {
+    let bound = world.group_of(request).is_some_and(|group| {
+        let view = world.group_view(group);
+        view.is(Policy::Affinity) && !view.members.is_empty()
+    });
+    if bound {
+        return None;
+    }
+    Some(if request.hides.is_empty() {
+        Remedy::AnotherHost {
+            zone: request.needs.zone.clone(),
+            free: request.wants,
+            extra_specs: request.needs.extra_specs.clone(),
+        }
+    } else {
+        Remedy::HostThatFits
+    })
+}

@@ -1,0 +1,223 @@
+//! One NUMA cell of a host: whether a server's cell fits, and what it takes.
+
+use super::{CpuPolicy, GuestCell, NumaCell, PageSize, Terms, ThreadPolicy};
+use std::collections::{BTreeMap, BTreeSet};
+
+const KIB_IN_MIB: u64 = 1024;
+
+/// A cell with what is left of it.
+#[derive(Debug, Clone)]
+pub(super) struct Cell {
+    pub(super) id: u32,
+    cpus: u64,
+    dedicated: BTreeSet<u32>,
+    /// Every core's threads, those of one thread too.
+    cores: Vec<BTreeSet<u32>>,
+    memory_mib: u64,
+    /// Page size in KiB to pages in all and taken.
+    pages: BTreeMap<u64, (u64, u64)>,
+    cpus_used: u64,
+    memory_used_mib: u64,
+    pinned: BTreeSet<u32>,
+}
+
+/// What a server's cell takes of a host's.
+#[derive(Debug, Clone)]
+pub(super) struct Seat {
+    /// The host's cell, by position.
+    pub(super) cell: usize,
+    memory_mib: u64,
+    page_kib: Option<u64>,
+    shared: u64,
+    pinned: BTreeSet<u32>,
+}
+
+impl Cell {
+    pub(super) fn new(cell: &NumaCell) -> Self {
+        let mut cores: Vec<BTreeSet<u32>> = Vec::new();
+        let mut seen: BTreeSet<u32> = BTreeSet::new();
+        for siblings in &cell.siblings {
+            let own: BTreeSet<u32> = siblings
+                .iter()
+                .copied()
+                .filter(|cpu| cell.dedicated_cpus.contains(cpu) && !seen.contains(cpu))
+                .collect();
+            seen.extend(&own);
+            if !own.is_empty() {
+                cores.push(own);
+            }
+        }
+        cores.extend(
+            cell.dedicated_cpus
+                .difference(&seen)
+                .map(|cpu| BTreeSet::from([*cpu])),
+        );
+        Self {
+            id: cell.id,
+            cpus: cell.cpus.len() as u64,
+            dedicated: cell.dedicated_cpus.clone(),
+            cores,
+            memory_mib: cell.memory_mib,
+            pages: cell
+                .pages
+                .iter()
+                .map(|pages| (pages.size_kib, (pages.total, pages.used)))
+                .collect(),
+            cpus_used: cell.cpus_used,
+            memory_used_mib: cell.memory_used_mib,
+            pinned: cell.pinned_cpus.clone(),
+        }
+    }
+
+    pub(super) fn has_threads(&self) -> bool {
+        self.threads_per_core() > 1
+    }
+
+    fn threads_per_core(&self) -> usize {
+        self.cores.iter().map(BTreeSet::len).max().unwrap_or(1)
+    }
+
+    pub(super) fn free_memory(&self) -> i64 {
+        let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+        signed(self.memory_mib).saturating_sub(signed(self.memory_used_mib))
+    }
+
+    pub(super) fn shared_used(&self) -> u64 {
+        self.cpus_used
+    }
+
+    pub(super) fn free_dedicated(&self) -> usize {
+        self.dedicated.difference(&self.pinned).count()
+    }
+
+    /// As Nova's `_numa_fit_instance_cell`; `at` is this cell's position.
+    pub(super) fn fit(&self, at: usize, guest: &GuestCell, terms: &Terms<'_>) -> Option<Seat> {
+        let page_kib = self.page_size(guest)?;
+        if page_kib.is_none() {
+            let room = match guest.policy {
+                CpuPolicy::Dedicated => self.free_memory(),
+                CpuPolicy::Shared => i64::try_from(self.memory_mib).unwrap_or(i64::MAX),
+            };
+            if room < i64::try_from(guest.memory_mib).unwrap_or(i64::MAX) {
+                return None;
+            }
+        }
+        let mut seat = Seat {
+            cell: at,
+            memory_mib: guest.memory_mib,
+            page_kib,
+            shared: 0,
+            pinned: BTreeSet::new(),
+        };
+        match guest.policy {
+            CpuPolicy::Dedicated => seat.pinned = self.pin(guest)?,
+            CpuPolicy::Shared => {
+                let cpus = (self.cpus_used + guest.vcpus) as f64;
+                let memory = (self.memory_used_mib + guest.memory_mib) as f64;
+                if guest.vcpus > self.cpus
+                    || cpus > self.cpus as f64 * terms.cpu_ratio
+                    || memory > self.memory_mib as f64 * terms.ram_ratio
+                {
+                    return None;
+                }
+                seat.shared = guest.vcpus;
+            }
+        }
+        Some(seat)
+    }
+
+    /// The size of the pages that the server's memory is in, `None` inside where the host knows no sizes; nothing
+    /// where too few are free.
+    fn page_size(&self, guest: &GuestCell) -> Option<Option<u64>> {
+        let need_kib = guest.memory_mib * KIB_IN_MIB;
+        let free = |size: u64| {
+            let (total, used) = self.pages[&size];
+            size > 0 && need_kib.is_multiple_of(size) && need_kib / size <= total.saturating_sub(used)
+        };
+        let all = self.pages.keys().copied();
+        let smallest = all.clone().next();
+        let found = match guest.page {
+            None => {
+                // Small pages may be promised more than once, unless processors are dedicated.
+                let Some(size) = smallest else {
+                    return Some(None);
+                };
+                let (total, used) = self.pages[&size];
+                let room = match guest.policy {
+                    CpuPolicy::Dedicated => total.saturating_sub(used),
+                    CpuPolicy::Shared => total,
+                };
+                (size > 0 && need_kib.is_multiple_of(size) && need_kib / size <= room).then_some(size)
+            }
+            Some(PageSize::Small) => smallest.filter(|size| free(*size)),
+            Some(PageSize::Large) => all.rev().find(|size| Some(*size) != smallest && free(*size)),
+            Some(PageSize::Any) => all.rev().find(|size| free(*size)),
+            Some(PageSize::Kib(size)) => self
+                .pages
+                .contains_key(&size)
+                .then_some(size)
+                .filter(|size| free(*size)),
+        };
+        found.map(Some)
+    }
+
+    /// As Nova's `_pack_instance_onto_cores`: emptier cores first, and threads of one core together.
+    fn pin(&self, guest: &GuestCell) -> Option<BTreeSet<u32>> {
+        let wanted = usize::try_from(guest.vcpus).ok()?;
+        if wanted > self.free_dedicated() {
+            return None;
+        }
+        let free: Vec<Vec<u32>> = self
+            .cores
+            .iter()
+            .map(|core| core.difference(&self.pinned).copied().collect::<Vec<u32>>())
+            .filter(|core| !core.is_empty())
+            .collect();
+        let threads_per_core = self.threads_per_core();
+        // Cores with at least so many free threads, each giving so many.
+        let packed = |threads: usize| {
+            let cores = free.iter().filter(|core| core.len() >= threads);
+            let cpus: Vec<u32> = cores
+                .flat_map(|core| core.iter().take(threads).copied())
+                .collect();
+            (cpus.len() >= wanted).then(|| cpus.into_iter().take(wanted).collect::<BTreeSet<u32>>())
+        };
+        match guest.threads {
+            ThreadPolicy::Isolate => {
+                let whole = free.iter().filter(|core| core.len() == threads_per_core);
+                let cores: Vec<&Vec<u32>> = whole.take(wanted).collect();
+                // The siblings are kept free of others.
+                (cores.len() == wanted).then(|| cores.into_iter().flatten().copied().collect())
+            }
+            ThreadPolicy::Require => (2..=threads_per_core).rev().find_map(packed),
+            ThreadPolicy::Prefer => (1..=threads_per_core).rev().find_map(packed).or_else(|| {
+                let cpus: BTreeSet<u32> = free.iter().flatten().copied().take(wanted).collect();
+                (cpus.len() == wanted).then_some(cpus)
+            }),
+        }
+    }
+
+    pub(super) fn take(&mut self, seat: &Seat) {
+        self.memory_used_mib += seat.memory_mib;
+        self.cpus_used += seat.shared;
+        self.pinned.extend(&seat.pinned);
+        if let Some((size, (_, used))) = seat
+            .page_kib
+            .and_then(|size| Some((size, self.pages.get_mut(&size)?)))
+        {
+            *used += seat.memory_mib * KIB_IN_MIB / size;
+        }
+    }
+
+    pub(super) fn give_back(&mut self, seat: &Seat) {
+        self.memory_used_mib -= seat.memory_mib;
+        self.cpus_used -= seat.shared;
+        self.pinned.retain(|cpu| !seat.pinned.contains(cpu));
+        if let Some((size, (_, used))) = seat
+            .page_kib
+            .and_then(|size| Some((size, self.pages.get_mut(&size)?)))
+        {
+            *used -= seat.memory_mib * KIB_IN_MIB / size;
+        }
+    }
+}

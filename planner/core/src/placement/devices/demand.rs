@@ -1,0 +1,349 @@
+//! What a flavor's extra specs (and an image's properties) ask of cells and devices.
+
+use super::super::input::{Name, Needs, Resources};
+use super::super::matching::number;
+use std::collections::BTreeMap;
+
+/// Most cells a server may ask for; no machine has more.
+const MAX_CELLS: u64 = 64;
+
+/// Whether processors are shared or each server's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CpuPolicy {
+    /// Shared with others.
+    Shared,
+    /// Each virtual processor pinned to one of the host's.
+    Dedicated,
+}
+
+/// How pinned processors relate to the threads of a core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThreadPolicy {
+    /// Threads of one core together where that is possible.
+    Prefer,
+    /// Only threads of one core together.
+    Require,
+    /// One thread of a core each, its siblings idle.
+    Isolate,
+}
+
+/// The pages that a server's memory is to be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageSize {
+    /// The smallest.
+    Small,
+    /// Any but the smallest, the largest first.
+    Large,
+    /// Any, the largest first.
+    Any,
+    /// Of this size.
+    Kib(u64),
+}
+
+/// One NUMA cell of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuestCell {
+    /// Virtual processors.
+    pub vcpus: u64,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// The same in all cells.
+    pub policy: CpuPolicy,
+    /// The same in all cells.
+    pub threads: ThreadPolicy,
+    /// The same in all cells.
+    pub page: Option<PageSize>,
+}
+
+/// What a server asks of cells and devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Its cells; empty where it does not care.
+    pub cells: Vec<GuestCell>,
+    /// Devices by alias.
+    pub devices: Vec<(Name, u64)>,
+}
+
+/// An extra spec that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {value:?} cannot be used: {problem}")]
+pub struct DemandError {
+    key: String,
+    value: String,
+    problem: String,
+}
+
+fn wrong(key: &str, value: &str, problem: impl Into<String>) -> DemandError {
+    DemandError {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        problem: problem.into(),
+    }
+}
+
+/// Specs that change what is asked in ways not followed here.
+const UNSUPPORTED: [&str; 3] = [
+    "hw:emulator_threads_policy",
+    "hw:cpu_dedicated_mask",
+    "hw:pci_numa_affinity_policy",
+];
+
+impl Demand {
+    /// As Nova's `numa_get_constraints` and `pci.request`; `None` where nothing is asked.
+    ///
+    /// # Errors
+    /// Every spec that makes no sense.
+    pub fn of(needs: &Needs, wants: &Resources) -> Result<Option<Self>, Vec<DemandError>> {
+        let mut errors = Vec::new();
+        let mut keep = |result: Result<_, DemandError>| result.map_err(|error| errors.push(error)).ok();
+        let specs = &needs.extra_specs;
+        for key in UNSUPPORTED {
+            if let Some(value) = specs.get(key) {
+                keep(Err::<(), _>(wrong(key, value, "it is not supported")));
+            }
+        }
+        let devices = keep(devices(specs).map(|_| ())).and_then(|()| devices(specs).ok());
+        let cells = keep(cells(needs, wants).map(|_| ())).and_then(|()| cells(needs, wants).ok());
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let demand = Self {
+            cells: cells.unwrap_or_default(),
+            devices: devices.unwrap_or_default(),
+        };
+        Ok((demand != Self::default()).then_some(demand))
+    }
+}
+
+/// `pci_passthrough:alias = "gpu:2, nic:1"`; without a number one is asked for.
+fn devices(specs: &BTreeMap<String, String>) -> Result<Vec<(Name, u64)>, DemandError> {
+    const KEY: &str = "pci_passthrough:alias";
+    let Some(value) = specs.get(KEY) else {
+        return Ok(Vec::new());
+    };
+    let asked = value.split(',').map(|item| {
+        let (alias, count) = item.split_once(':').unwrap_or((item, "1"));
+        let count: u64 = count
+            .trim()
+            .parse()
+            .map_err(|_| wrong(KEY, value, "write alias:number, separated by commas"))?;
+        let alias = alias.trim();
+        if alias.is_empty() || count == 0 || count > 1_000_000 {
+            return Err(wrong(KEY, value, "write alias:number, separated by commas"));
+        }
+        Ok((Name::from(alias), count))
+    });
+    asked.collect()
+}
+
+/// One of some words, from the flavor or else the image.
+fn word<T: Copy>(
+    needs: &Needs,
+    key: &str,
+    property: &str,
+    words: &[(&str, T)],
+) -> Result<Option<T>, DemandError> {
+    let flavor = needs.extra_specs.get(key).map(|value| (key, value.as_str()));
+    let image = needs.image.get(property).map(|value| (property, value));
+    let Some((key, value)) = flavor.or(image) else {
+        return Ok(None);
+    };
+    let found = words
+        .iter()
+        .find(|(word, _)| *word == value)
+        .map(|(_, meaning)| *meaning);
+    let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    found
+        .map(Some)
+        .ok_or_else(|| wrong(key, value, format!("it must be one of {}", names.join(", "))))
+}
+
+fn page_size(needs: &Needs) -> Result<Option<PageSize>, DemandError> {
+    const KEY: &str = "hw:mem_page_size";
+    let Some(value) = needs.extra_specs.get(KEY) else {
+        return match needs.image.get("hw_mem_page_size") {
+            Some(value) => Err(wrong(
+                "hw_mem_page_size",
+                value,
+                "the flavor must allow it with hw:mem_page_size",
+            )),
+            None => Ok(None),
+        };
+    };
+    let kib = |text: &str| {
+        let bad = || {
+            wrong(
+                KEY,
+                text,
+                "write small, large, any, or a size such as 2048 (KiB), 2MB or 1GB",
+            )
+        };
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = text[digits.len()..].to_ascii_lowercase();
+        let kib_per_unit = match unit.as_str() {
+            "" | "k" | "kb" | "kib" => 1.0,
+            "m" | "mb" | "mib" => 1024.0,
+            "g" | "gb" | "gib" => 1024.0 * 1024.0,
+            _ => return Err(bad()),
+        };
+        let size = number(digits).ok_or_else(bad)? * kib_per_unit;
+        if size.fract() == 0.0 && (1.0..1e12).contains(&size) {
+            Ok(PageSize::Kib(size as u64))
+        } else {
+            Err(bad())
+        }
+    };
+    let read = |text: &str| match text {
+        "small" => Ok(PageSize::Small),
+        "large" => Ok(PageSize::Large),
+        "any" => Ok(PageSize::Any),
+        other => kib(other),
+    };
+    let flavor = read(value)?;
+    match (needs.image.get("hw_mem_page_size"), flavor) {
+        (None, _) => Ok(Some(flavor)),
+        (Some(image), PageSize::Any | PageSize::Large) => read(image).map(Some),
+        (Some(image), PageSize::Small | PageSize::Kib(_)) => Err(wrong(
+            "hw_mem_page_size",
+            image,
+            format!("the flavor asks for {value:?}"),
+        )),
+    }
+}
+
+fn cells(needs: &Needs, wants: &Resources) -> Result<Vec<GuestCell>, DemandError> {
+    const NODES: &str = "hw:numa_nodes";
+    let policy = word(
+        needs,
+        "hw:cpu_policy",
+        "hw_cpu_policy",
+        &[("shared", CpuPolicy::Shared), ("dedicated", CpuPolicy::Dedicated)],
+    )?;
+    let threads = word(
+        needs,
+        "hw:cpu_thread_policy",
+        "hw_cpu_thread_policy",
+        &[
+            ("prefer", ThreadPolicy::Prefer),
+            ("require", ThreadPolicy::Require),
+            ("isolate", ThreadPolicy::Isolate),
+        ],
+    )?;
+    let page = page_size(needs)?;
+    let given = needs.extra_specs.get(NODES).map(String::as_str);
+    let given = given.or_else(|| needs.image.get("hw_numa_nodes"));
+    if let (Some(_), None | Some(CpuPolicy::Shared)) = (threads, policy) {
+        let value = needs
+            .extra_specs
+            .get("hw:cpu_thread_policy")
+            .map_or("", String::as_str);
+        return Err(wrong(
+            "hw:cpu_thread_policy",
+            value,
+            "it needs hw:cpu_policy = \"dedicated\"",
+        ));
+    }
+    let count = match given {
+        Some(text) => {
+            let count: Option<u64> = text.trim().parse().ok();
+            count
+                .filter(|count| (1..=MAX_CELLS).contains(count))
+                .ok_or_else(|| wrong(NODES, text, format!("it must be a number from 1 to {MAX_CELLS}")))?
+        }
+        // Pinning and page sizes need a cell to be counted in.
+        None if page.is_some() || policy == Some(CpuPolicy::Dedicated) => 1,
+        None => return Ok(Vec::new()),
+    };
+    let cell = |vcpus, memory_mib| GuestCell {
+        vcpus,
+        memory_mib,
+        policy: policy.unwrap_or(CpuPolicy::Shared),
+        threads: threads.unwrap_or(ThreadPolicy::Prefer),
+        page,
+    };
+    let listed = |prefix: &str| -> Vec<(&str, &str)> {
+        (0..count)
+            .map_while(|at| needs.extra_specs.get_key_value(&format!("{prefix}.{at}")))
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect()
+    };
+    let (cpus, memory) = (listed("hw:numa_cpus"), listed("hw:numa_mem"));
+    if cpus.is_empty() && memory.is_empty() {
+        let text = given.unwrap_or("1");
+        if !wants.vcpus.is_multiple_of(count) || !wants.ram_mib.is_multiple_of(count) {
+            let problem = "vCPUs and memory must be divisible by it; or say hw:numa_cpus.N and hw:numa_mem.N";
+            return Err(wrong(NODES, text, problem));
+        }
+        return Ok(vec![
+            cell(wants.vcpus / count, wants.ram_mib / count);
+            count as usize
+        ]);
+    }
+    if cpus.len() as u64 != count || memory.len() as u64 != count {
+        let text = given.unwrap_or("1");
+        return Err(wrong(
+            NODES,
+            text,
+            "hw:numa_cpus.N and hw:numa_mem.N must be there for each cell",
+        ));
+    }
+    by_hand(&cpus, &memory, wants, cell)
+}
+
+fn by_hand(
+    cpus: &[(&str, &str)],
+    memory: &[(&str, &str)],
+    wants: &Resources,
+    cell: impl Fn(u64, u64) -> GuestCell,
+) -> Result<Vec<GuestCell>, DemandError> {
+    let mut taken = vec![false; usize::try_from(wants.vcpus).unwrap_or(0)];
+    let mut cells = Vec::new();
+    let mut sum = 0_u64;
+    for ((key, list), (memory_key, mib)) in cpus.iter().zip(memory) {
+        let mut count = 0;
+        for range in list.split(',') {
+            let bad = || {
+                wrong(
+                    key,
+                    list,
+                    "write processors of the server as 0-3,6, each once in all cells",
+                )
+            };
+            let (from, to) = range.split_once('-').unwrap_or((range, range));
+            let (from, to): (usize, usize) = (
+                from.trim().parse().map_err(|_| bad())?,
+                to.trim().parse().map_err(|_| bad())?,
+            );
+            if from > to || to >= taken.len() {
+                return Err(bad());
+            }
+            for taken in &mut taken[from..=to] {
+                if std::mem::replace(taken, true) {
+                    return Err(bad());
+                }
+                count += 1;
+            }
+        }
+        let mib: u64 = mib
+            .trim()
+            .parse()
+            .map_err(|_| wrong(memory_key, mib, "write MiB"))?;
+        sum = sum.saturating_add(mib);
+        cells.push(cell(count, mib));
+    }
+    if taken.iter().any(|taken| !taken) {
+        return Err(wrong(
+            cpus[0].0,
+            cpus[0].1,
+            "some of the server's processors are in no cell",
+        ));
+    }
+    if sum != wants.ram_mib {
+        return Err(wrong(
+            memory[0].0,
+            memory[0].1,
+            format!("the cells must have {} MiB in all", wants.ram_mib),
+        ));
+    }
+    Ok(cells)
+}

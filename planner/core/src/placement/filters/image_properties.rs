@@ -1,0 +1,94 @@
+//! As Nova's ImagePropertiesFilter: one combination the host supports contains all that the image names.
+
+use super::super::input::Supported;
+use super::super::versions;
+use super::{Ask, Rejection, Unmet};
+
+pub(super) fn check(ask: &Ask<'_>) -> Result<(), Rejection> {
+    let image = &ask.request.needs.image;
+    let default = ask.fixed.config.default_architecture.as_deref();
+    let wanted: Vec<String> = [
+        image.get("hw_architecture").or(default).map(architecture),
+        image.get("img_hv_type").map(hypervisor),
+        image.get("hw_vm_mode").map(vm_mode),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let host = &ask.facts.host;
+    if !host
+        .supported
+        .iter()
+        .any(|combination| contains_all(combination, &wanted))
+    {
+        return Err(Rejection::Image(Unmet {
+            key: "image".to_owned(),
+            wanted: wanted.join(" "),
+            found: host
+                .supported
+                .iter()
+                .map(
+                    |Supported {
+                         arch,
+                         hypervisor,
+                         vm_mode,
+                     }| format!("{arch} {hypervisor} {vm_mode}"),
+                )
+                .collect(),
+        }));
+    }
+    match image.get("img_hv_requested_version") {
+        Some(predicates)
+            if host.hypervisor.version != 0
+                && versions::satisfies(host.hypervisor.version, predicates) != Some(true) =>
+        {
+            Err(Rejection::Image(Unmet {
+                key: "img_hv_requested_version".to_owned(),
+                wanted: predicates.to_owned(),
+                found: vec![versions::text(host.hypervisor.version)],
+            }))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Nova compares members, not positions.
+fn contains_all(combination: &Supported, wanted: &[String]) -> bool {
+    let Supported {
+        arch,
+        hypervisor,
+        vm_mode,
+    } = combination;
+    wanted
+        .iter()
+        .all(|text| text == arch || text == hypervisor || text == vm_mode)
+}
+
+/// As `fields.Architecture.canonicalize`.
+fn architecture(text: &str) -> String {
+    let lower = text.to_lowercase();
+    match lower.as_str() {
+        "i386" | "i486" | "i586" | "x86_32" | "x86_32p" => "i686".to_owned(),
+        "amd64" => "x86_64".to_owned(),
+        _ => lower,
+    }
+}
+
+/// As `fields.HVType.canonicalize`.
+fn hypervisor(text: &str) -> String {
+    let lower = text.to_lowercase();
+    if lower == "xapi" { "xen".to_owned() } else { lower }
+}
+
+/// As `fields.VMMode.canonicalize`.
+fn vm_mode(text: &str) -> String {
+    let lower = text.to_lowercase();
+    match lower.as_str() {
+        "pv" => "xen".to_owned(),
+        "hv" | "baremetal" => "hvm".to_owned(),
+        _ => lower,
+    }
+}

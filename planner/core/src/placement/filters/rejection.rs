@@ -1,0 +1,440 @@
+//! Why a filter refused a host, as data, and the words for it.
+
+use super::super::devices::Unfit;
+use super::super::input::{Name, Network};
+use serde::Serialize;
+use std::fmt;
+use std::net::IpAddr;
+
+/// The part of a requirement that a host did not meet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unmet {
+    /// The extra spec or image property.
+    pub key: String,
+    /// What was asked.
+    pub wanted: String,
+    /// What the host has; empty when it has no such fact.
+    pub found: Vec<String>,
+}
+
+/// Why a filter refused a host.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Rejection {
+    /// The host already refused this server.
+    Tried,
+    /// Another zone, or none.
+    Zone {
+        /// The zone asked for.
+        wanted: Name,
+        /// The zones the host is in.
+        found: Vec<String>,
+    },
+    /// Not enough memory.
+    Ram {
+        /// Asked for.
+        wanted_mib: u64,
+        /// Still to be promised; below zero when overcommitted.
+        free_mib: f64,
+        /// What the host has.
+        total_mib: u64,
+        /// How often it may be promised.
+        ratio: f64,
+    },
+    /// Not enough disk.
+    Disk {
+        /// Asked for.
+        wanted_mib: u64,
+        /// Still to be promised; below zero when overcommitted.
+        free_mib: f64,
+        /// What the host has.
+        total_mib: u64,
+        /// How often it may be promised.
+        ratio: f64,
+    },
+    /// Not enough vCPUs.
+    Vcpus {
+        /// Asked for.
+        wanted: u64,
+        /// Still to be promised; below zero when overcommitted.
+        free: f64,
+        /// What the host has.
+        total: u64,
+        /// How often they may be promised.
+        ratio: f64,
+    },
+    /// Disabled or draining.
+    Disabled,
+    /// Its agent did not answer.
+    Down,
+    /// A fact of the host does not meet an extra spec.
+    Capability(Unmet),
+    /// No value of the host's aggregates meets an extra spec.
+    AggregateSpec(Unmet),
+    /// It cannot run what the image needs.
+    Image(Unmet),
+    /// As many members of the group as one host may hold are there already.
+    AntiAffinity {
+        /// The group.
+        group: Name,
+        /// Members on the host.
+        members: u64,
+        /// How many it may hold.
+        limit: u64,
+    },
+    /// The group's members are on other hosts.
+    Affinity {
+        /// The group.
+        group: Name,
+        /// Where its members are.
+        hosts: Vec<Name>,
+    },
+    /// As many servers as it may hold.
+    Instances {
+        /// Servers there.
+        instances: u64,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// As many builds and moves as it may have at once.
+    IoOps {
+        /// Under way there.
+        io_ops: u64,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The request names a group nobody declared.
+    UnknownGroup {
+        /// The name.
+        group: Name,
+    },
+    /// It holds none of the servers it must be with.
+    NotWith {
+        /// These.
+        servers: Vec<Name>,
+        /// Where they are.
+        hosts: Vec<Name>,
+    },
+    /// It holds a server it must not be with.
+    NotWithout {
+        /// That one.
+        server: Name,
+    },
+    /// Its address is outside of the network.
+    Network {
+        /// The network.
+        #[serde(serialize_with = "as_text")]
+        wanted: Network,
+        /// The host's address, if it is known.
+        found: Option<IpAddr>,
+    },
+    /// The host's aggregates do not allow what the image sets.
+    AggregateImage(Unmet),
+    /// The host's aggregates are for other projects.
+    Tenant {
+        /// The request's; empty for none.
+        project: Name,
+    },
+    /// The host's aggregates are for other flavors.
+    Flavor {
+        /// The request's; empty for none.
+        flavor: Name,
+        /// Those allowed.
+        allowed: Vec<String>,
+    },
+    /// The image may run on isolated hosts alone.
+    ImageIsolated,
+    /// The host is kept for isolated images.
+    HostIsolated,
+    /// Its cells or devices do not hold what the server asks of them.
+    Devices {
+        /// What does not fit.
+        #[serde(serialize_with = "as_text")]
+        problem: Unfit,
+    },
+    /// The answer would name what is sensitive.
+    Hidden {
+        /// What it is about: `the server's availability_zone`.
+        what: &'static str,
+    },
+    /// The host does not measure what it is weighed by.
+    NotMeasured {
+        /// The metric.
+        metric: String,
+    },
+}
+
+fn as_text<S: serde::Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// What there is to say about a rejection.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Words {
+    /// Why the host was refused.
+    pub(crate) why: String,
+    /// What would have to be otherwise, after "it would fit with".
+    pub(crate) remedy: String,
+    /// How hard that is.
+    pub(crate) effort: Effort,
+}
+
+/// How hard an obstacle is to remove: what an operator can free or switch comes first, then by how much is missing.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub(crate) enum Effort {
+    /// Room on the host, by the share that is missing.
+    Free(f64),
+    /// Something to switch or to wait for.
+    Switch(u8),
+    /// Something of the servers there.
+    Rearrange,
+    /// Where the host belongs.
+    Regroup,
+    /// What the host is.
+    Change,
+    /// A larger host, by the share that is missing.
+    Enlarge(f64),
+    /// The request is wrong.
+    Correct,
+}
+
+/// A number of MiB as people write it: `512 MiB`, `3.5 GiB`.
+pub(crate) fn human_mib(mib: f64) -> String {
+    let (number, unit) = if mib.abs() >= 1024.0 * 1024.0 {
+        (mib / (1024.0 * 1024.0), "TiB")
+    } else if mib.abs() >= 1024.0 {
+        (mib / 1024.0, "GiB")
+    } else {
+        (mib, "MiB")
+    };
+    format!("{} {unit}", short(number))
+}
+
+/// At most two decimals, none that are zero; rounded down, so that "left" never promises too much.
+pub(crate) fn short(number: f64) -> String {
+    let hundredths = (number * 100.0).floor() / 100.0;
+    format!("{hundredths}")
+}
+
+/// An amount of something countable: how it is written, and what it is called where more of it is asked for.
+struct Countable {
+    write: fn(f64) -> String,
+    free: &'static str,
+    unit: &'static str,
+}
+
+const MEMORY: Countable = Countable {
+    write: human_mib,
+    free: "memory",
+    unit: "",
+};
+const DISK: Countable = Countable {
+    write: human_mib,
+    free: "disk",
+    unit: "",
+};
+const VCPUS: Countable = Countable {
+    write: short,
+    free: "vCPU",
+    unit: " vCPU",
+};
+
+impl Countable {
+    fn words(&self, host: &str, wanted: u64, free: f64, total: u64, ratio: f64) -> Words {
+        let write = |number| (self.write)(number);
+        let missing = wanted as f64 - free;
+        let share = missing / (total as f64).max(1.0);
+        let (wants, has) = (write(wanted as f64), write(total as f64));
+        if wanted > total {
+            return Words {
+                why: format!("wants {wants}, the whole host has {has}"),
+                remedy: format!("a host larger than {host} ({has}{})", self.unit),
+                effort: Effort::Enlarge(share),
+            };
+        }
+        let times = if ratio == 1.0 {
+            String::new()
+        } else {
+            format!(" × {ratio}")
+        };
+        Words {
+            why: format!("wants {wants}, {} of {has}{times} left", write(free)),
+            remedy: format!("{} more {} free on {host}", write(missing.ceil()), self.free),
+            effort: Effort::Free(share),
+        }
+    }
+}
+
+fn listed<T: fmt::Display>(names: &[T]) -> String {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} wants \"{}\", ", self.key, self.wanted)?;
+        if self.found.is_empty() {
+            f.write_str("host has none")
+        } else {
+            write!(f, "host has {}", self.found.join(", "))
+        }
+    }
+}
+
+impl Rejection {
+    /// What there is to say; `host` is the host refused.
+    pub(crate) fn words(&self, host: &str) -> Words {
+        let words = |why: String, remedy: String, effort| Words { why, remedy, effort };
+        match self {
+            Self::Tried => words(
+                "refused this server before".to_owned(),
+                format!("{host} tried again"),
+                Effort::Switch(1),
+            ),
+            Self::Zone { wanted, found } => words(
+                format!("wants zone {wanted}, host is in {}", found.join(", ")),
+                format!("{host} in zone {wanted}"),
+                Effort::Regroup,
+            ),
+            Self::Ram {
+                wanted_mib,
+                free_mib,
+                total_mib,
+                ratio,
+            } => MEMORY.words(host, *wanted_mib, *free_mib, *total_mib, *ratio),
+            Self::Disk {
+                wanted_mib,
+                free_mib,
+                total_mib,
+                ratio,
+            } => DISK.words(host, *wanted_mib, *free_mib, *total_mib, *ratio),
+            Self::Vcpus {
+                wanted,
+                free,
+                total,
+                ratio,
+            } => VCPUS.words(host, *wanted, *free, *total, *ratio),
+            Self::Disabled => words(
+                "disabled".to_owned(),
+                format!("{host} enabled"),
+                Effort::Switch(0),
+            ),
+            Self::Down => words("down".to_owned(), format!("{host} up"), Effort::Switch(0)),
+            Self::Capability(unmet) | Self::AggregateSpec(unmet) | Self::Image(unmet) => words(
+                unmet.to_string(),
+                format!("{host} meeting {} {:?}", unmet.key, unmet.wanted),
+                Effort::Change,
+            ),
+            Self::AntiAffinity {
+                group,
+                members,
+                limit,
+            } => {
+                let most = if *limit == 1 {
+                    String::new()
+                } else {
+                    format!(", at most {limit}")
+                };
+                words(
+                    format!("holds {members} of group {group}{most}"),
+                    format!("one less of group {group} on {host}"),
+                    Effort::Rearrange,
+                )
+            }
+            Self::Affinity { group, hosts } => words(
+                format!("group {group} is on {}", listed(hosts)),
+                format!("group {group} on {host}"),
+                Effort::Rearrange,
+            ),
+            Self::Instances { instances, limit } => words(
+                format!("holds {instances} servers, at most {limit}"),
+                format!("one server less on {host}"),
+                Effort::Rearrange,
+            ),
+            Self::IoOps { io_ops, limit } => words(
+                format!("{io_ops} builds and moves under way, at most {limit}"),
+                format!("a build or move on {host} finished"),
+                Effort::Switch(1),
+            ),
+            Self::UnknownGroup { group } => words(
+                format!("group {group} is not declared"),
+                format!("group {group} declared"),
+                Effort::Correct,
+            ),
+            Self::NotWith { servers, hosts } if hosts.is_empty() => words(
+                format!("wants to be with {}, on no host", listed(servers)),
+                format!("{} on {host}", listed(servers)),
+                Effort::Rearrange,
+            ),
+            Self::NotWith { servers, hosts } => words(
+                format!("wants to be with {}, on {}", listed(servers), listed(hosts)),
+                format!("{} on {host}", listed(servers)),
+                Effort::Rearrange,
+            ),
+            Self::NotWithout { server } => words(
+                format!("holds {server}, which it must not be with"),
+                format!("{server} away from {host}"),
+                Effort::Rearrange,
+            ),
+            Self::Network { wanted, found } => {
+                let found = found.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+                words(
+                    format!("wants network {wanted}, host's address is {found}"),
+                    format!("{host} in network {wanted}"),
+                    Effort::Change,
+                )
+            }
+            Self::AggregateImage(unmet) => words(
+                format!(
+                    "image has {} {:?}, aggregates allow {}",
+                    unmet.key,
+                    unmet.wanted,
+                    listed(&unmet.found)
+                ),
+                format!("{host} in an aggregate for {} {:?}", unmet.key, unmet.wanted),
+                Effort::Regroup,
+            ),
+            Self::Tenant { project } => words(
+                format!("kept for other projects than {:?}", project.as_str()),
+                format!("{host} in an aggregate for project {:?}", project.as_str()),
+                Effort::Regroup,
+            ),
+            Self::Flavor { flavor, allowed } => words(
+                format!(
+                    "flavor is {:?}, aggregates allow {}",
+                    flavor.as_str(),
+                    listed(allowed)
+                ),
+                format!("{host} in an aggregate for flavor {:?}", flavor.as_str()),
+                Effort::Regroup,
+            ),
+            Self::ImageIsolated => words(
+                "the image may run on isolated hosts alone".to_owned(),
+                format!("{host} among the isolated hosts"),
+                Effort::Regroup,
+            ),
+            Self::HostIsolated => words(
+                "kept for isolated images".to_owned(),
+                format!("{host} no isolated host"),
+                Effort::Regroup,
+            ),
+            Self::Devices { problem } => words(problem.to_string(), problem.remedy(host), Effort::Rearrange),
+            Self::Hidden { what } => words(
+                format!("{what} does not fit (sensitive value)"),
+                format!("{host} meeting {what}"),
+                Effort::Change,
+            ),
+            Self::NotMeasured { metric } => words(
+                format!("does not measure {metric}"),
+                format!("{host} measuring {metric}"),
+                Effort::Change,
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words("the host").why)
+    }
+}

@@ -1,0 +1,47 @@
+//! Choosing a host for every server, as Nova's FilterScheduler does.
+//!
+//! Every host passes through the configured filters ([`filters`]), the survivors are weighed ([`weighers`]), the
+//! best wins and its resources are consumed before the next request is looked at. Ties go to the host that comes
+//! first in the order given. The module has input types of its own, so that a scenario file ([`scenario`]) and the
+//! fleet's model map onto the same engine; it knows neither HCL nor the store.
+
+mod aggregates;
+mod batch;
+mod choose;
+mod config;
+mod devices;
+mod eligibility;
+mod explain;
+mod fill;
+pub mod filters;
+mod index;
+mod input;
+mod matching;
+mod record;
+mod rooms;
+pub mod scenario;
+mod scheduler;
+mod sides;
+mod state;
+mod text;
+mod validate;
+mod versions;
+pub mod weighers;
+
+pub use batch::{BatchOutcome, Conflict, GivenUp, Method, Remedy, Unplaced};
+pub use config::{Isolation, Metrics, Profile, SchedulerConfig, Weights};
+pub use devices::{
+    CpuPolicy, Demand, DemandError, GuestCell, NumaCell, PageSize, Pages, PciPool, ThreadPolicy, Unfit,
+};
+pub use explain::{Explanation, HostVerdict, Refusal, WeigherColumn};
+pub use fill::{Fill, Nearest, Refusers};
+pub use filters::{Filter, Hides, Rejection};
+pub use input::{
+    Aggregate, Group, Host, Hypervisor, ImageProperties, Name, Needs, Network, PciAlias, Policy, Ratio,
+    RatioError, Ratios, Request, Resident, Resources, Supported,
+};
+pub use record::{BatchPart, BatchRecord, DecisionRecord};
+pub use rooms::{HostRoom, Promised};
+pub use scheduler::{Scheduler, UnknownHost};
+pub use validate::{InputError, InputErrors};
+pub use weighers::Weigher;

@@ -1,0 +1,299 @@
+//! Capacity, the loss of hosts and the policy, on fleets built in code.
+
+use super::{Moment, Newcomers, Standing, capacity, losses};
+use crate::diff::{FleetDiff, diff};
+use crate::model::{DesiredFleet, GroupPolicy, ObservedFleet, RecordedFleet, Strictness};
+use crate::placement::Scheduler;
+use crate::plan::place::Placements;
+use crate::plan::world::{name_of, parts};
+use crate::plan::{Inputs, PlanMode, PlanOptions, Severity, place};
+use crate::testing::{
+    address, desired, host, lineage, observed, settled, with_group, with_hosts, with_server,
+};
+use drover_types::{Address, ByteSize, HostName, Sha256Digest};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+struct Fleet {
+    desired: DesiredFleet,
+    recorded: RecordedFleet,
+    observed: ObservedFleet,
+}
+
+impl Fleet {
+    fn settled(desired: DesiredFleet, seats: &[(Address, HostName)]) -> Self {
+        let (recorded, observed) = settled(&desired, seats);
+        Self {
+            desired,
+            recorded,
+            observed,
+        }
+    }
+
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs {
+            desired: &self.desired,
+            recorded: &self.recorded,
+            observed: &self.observed,
+            lineage: lineage(),
+            drover_version: "0.1.0",
+            config_digest: Sha256Digest::of(b"files"),
+        }
+    }
+
+    fn diff(&self) -> FleetDiff {
+        diff(
+            &self.desired,
+            &self.recorded,
+            &self.observed,
+            lineage(),
+            &PlanOptions::default(),
+        )
+    }
+
+    fn now(&self) -> Standing {
+        Standing::new(&self.inputs(), &self.diff(), Moment::Now, Newcomers::LeftOut).expect("fair settings")
+    }
+
+    fn placed(&self) -> Placements {
+        place(&self.inputs(), &self.diff())
+    }
+}
+
+/// So many servers of `ram_mib` on each of the hosts, by their names.
+fn filled(hosts: &[(&str, usize)], ram_mib: u64) -> (DesiredFleet, Vec<(Address, HostName)>) {
+    let names: Vec<&str> = hosts.iter().map(|(name, _)| *name).collect();
+    let mut fleet = with_hosts(desired(), &names);
+    let small = fleet
+        .flavors
+        .get_mut(&address("flavor.small"))
+        .expect("it is there");
+    small.spec.ram = ByteSize::from_mib(ram_mib);
+    let mut seats = Vec::new();
+    for (name, servers) in hosts {
+        for index in 0..*servers {
+            let at = format!("server.{name}[{index}]");
+            fleet = with_server(fleet, &at, None);
+            seats.push((address(&at), host(name)));
+        }
+    }
+    (fleet, seats)
+}
+
+#[test]
+fn capacity_counts_by_zone_and_says_what_stops_it() {
+    let (mut fleet, seats) = filled(&[("n1", 3), ("n2", 0), ("n3", 0)], 1024);
+    for name in ["n2", "n3"] {
+        let spec = &mut fleet.hosts.get_mut(&host(name)).expect("declared").spec;
+        spec.availability_zone = Some("rack-2".to_owned());
+    }
+    fleet.hosts.get_mut(&host("n3")).expect("declared").spec.state = crate::model::HostState::Disabled;
+    let fleet = Fleet::settled(fleet, &seats);
+    let rooms = capacity(&mut fleet.now(), &fleet.inputs(), |_| true);
+    let [room] = &rooms[..] else { panic!("{rooms:?}") };
+    // 4 GiB at 1.5 hold six of 1 GiB.
+    assert_eq!(room.more, 9);
+    assert_eq!(
+        room.zones,
+        [("nova".to_owned(), 3), ("rack-2".to_owned(), 6)].into()
+    );
+    assert_eq!(room.hosts, [(host("n1"), 3), (host("n2"), 6)].into());
+    let stopped_by = [("RamFilter".to_owned(), 2), ("ComputeFilter".to_owned(), 1)];
+    assert_eq!(room.stopped_by, stopped_by.into());
+    assert_eq!(capacity(&mut fleet.now(), &fleet.inputs(), |_| false), Vec::new());
+}
+
+#[test]
+fn capacity_after_an_apply_leaves_out_what_the_apply_takes() {
+    let (fleet, _) = filled(&[("n1", 4)], 1024);
+    let fleet = Fleet {
+        desired: fleet,
+        recorded: RecordedFleet::empty(1),
+        observed: observed(&["n1"]),
+    };
+    let now = capacity(&mut fleet.now(), &fleet.inputs(), |_| true);
+    let placed = fleet.placed();
+    let mut after = Standing::new(
+        &fleet.inputs(),
+        &fleet.diff(),
+        Moment::After(&placed),
+        Newcomers::LeftOut,
+    )
+    .expect("fair settings");
+    let after = capacity(&mut after, &fleet.inputs(), |_| true);
+    assert_eq!((now[0].more, after[0].more), (6, 2));
+}
+
+#[test]
+fn a_host_whose_servers_fit_elsewhere_may_be_lost() {
+    let (fleet, seats) = filled(&[("n1", 3), ("n2", 3)], 1024);
+    let fleet = Fleet::settled(fleet, &seats);
+    let losses = losses(&mut fleet.now());
+    assert_eq!(losses.len(), 2);
+    assert!(
+        losses
+            .iter()
+            .all(|loss| loss.servers == 3 && loss.stranded.is_empty())
+    );
+}
+
+#[test]
+fn who_fits_nowhere_else_is_named_with_the_reason() {
+    let (fleet, seats) = filled(&[("n1", 3), ("n2", 4)], 1024);
+    let fleet = Fleet::settled(fleet, &seats);
+    let losses = losses(&mut fleet.now());
+    let stranded: Vec<String> = losses
+        .iter()
+        .flat_map(|loss| &loss.stranded)
+        .map(ToString::to_string)
+        .collect();
+    insta::assert_snapshot!(stranded.join("\n"), @r"
+    server.n1[2]: RamFilter refuses 1 host; nearest is n2 (RAM wants 1 GiB, 0 MiB of 4 GiB × 1.5 left)
+    server.n2[3]: RamFilter refuses 1 host; nearest is n1 (RAM wants 1 GiB, 0 MiB of 4 GiB × 1.5 left)
+    ");
+    assert_eq!(
+        losses.iter().map(|loss| loss.stranded.len()).collect::<Vec<_>>(),
+        [1, 1]
+    );
+}
+
+#[test]
+fn members_that_must_be_apart_cannot_share_what_is_left() {
+    let fleet = with_group(
+        with_hosts(desired(), &["n1", "n2"]),
+        "group.web",
+        GroupPolicy::AntiAffinity,
+    );
+    let fleet = with_server(fleet, "server.a", Some("group.web"));
+    let fleet = with_server(fleet, "server.b", Some("group.web"));
+    let seats = [
+        (address("server.a"), host("n1")),
+        (address("server.b"), host("n2")),
+    ];
+    let fleet = Fleet::settled(fleet, &seats);
+    let losses = losses(&mut fleet.now());
+    assert!(
+        losses
+            .iter()
+            .all(|loss| loss.stranded.len() == 1 && loss.stranded[0].even_alone)
+    );
+    let said = &losses[0].stranded[0].refused_by;
+    assert_eq!(said, &[("ServerGroupAntiAffinityFilter".to_owned(), 1)].into());
+}
+
+#[test]
+fn the_policy_looks_at_the_fleet_as_the_plan_leaves_it() {
+    let (mut fleet, _) = filled(&[("n1", 3), ("n2", 4)], 1024);
+    let mut broken = |strictness: Strictness, servers: usize, mode: PlanMode| {
+        fleet.policy.n_plus_one = strictness;
+        let mut fleet = fleet.clone();
+        let first: Vec<Address> = fleet.servers.keys().take(servers).cloned().collect();
+        fleet.servers.retain(|address, _| first.contains(address));
+        let fleet = Fleet {
+            desired: fleet,
+            recorded: RecordedFleet::empty(1),
+            observed: observed(&["n1", "n2"]),
+        };
+        let mut differences = fleet.diff();
+        differences.options.mode = mode;
+        let placed = place(&fleet.inputs(), &differences);
+        let warned = placed
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Warning);
+        (warned.count(), placed.refused.len())
+    };
+    // Seven of 1 GiB on two hosts that hold six each: whichever is lost, one fits nowhere.
+    assert_eq!(broken(Strictness::Off, 7, PlanMode::Apply), (0, 0));
+    assert_eq!(broken(Strictness::Warning, 7, PlanMode::Apply), (2, 0));
+    assert_eq!(broken(Strictness::Error, 7, PlanMode::Apply), (0, 2));
+    assert_eq!(broken(Strictness::Error, 6, PlanMode::Apply), (0, 0));
+    assert_eq!(broken(Strictness::Error, 7, PlanMode::Destroy), (0, 0));
+}
+
+/// The scheduler of the fleet without one host, all others' servers on it, and the servers of that host.
+fn without(fleet: &Fleet, lost: &HostName) -> (Scheduler, Vec<crate::placement::Request>) {
+    let standing = fleet.now();
+    let differences = fleet.diff();
+    let (parts, _) = parts(&fleet.inputs(), &differences);
+    let hosts = parts.hosts.into_iter().filter(|host| host.name != name_of(lost));
+    let mut config = parts.config;
+    config.filters.retain(|filter| !filter.is_for_newcomers());
+    let mut scheduler = Scheduler::new(config, hosts.collect(), &[], parts.groups).expect("fair settings");
+    let mut homeless = Vec::new();
+    for seated in standing.servers.values() {
+        if seated.host == *lost {
+            homeless.push(seated.request.clone());
+        } else {
+            let host = name_of(&seated.host);
+            scheduler
+                .force(&host, &seated.request)
+                .expect("one of the other hosts");
+        }
+    }
+    (scheduler, homeless)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Hosts of 6 GiB; servers of one to four GiB in groups or none, wherever they fit.
+    #[test]
+    fn a_loss_leaves_somebody_behind_only_where_the_rest_of_the_fleet_cannot_take_all(
+        servers in proptest::collection::vec((1_u64..5, 0_usize..4, 0_usize..3), 1..12),
+    ) {
+        let names = ["n1", "n2", "n3", "n4"];
+        let mut fleet = with_hosts(desired(), &names);
+        fleet = with_group(fleet, "group.apart", GroupPolicy::AntiAffinity);
+        fleet = with_group(fleet, "group.together", GroupPolicy::Affinity);
+        let mut seats = Vec::new();
+        let mut left = [6_u64; 4];
+        let mut apart = BTreeSet::new();
+        let mut together = None;
+        for (number, (gib, at, group)) in servers.into_iter().enumerate() {
+            if left[at] < gib
+                || (group == 1 && !apart.insert(at))
+                || (group == 2 && *together.get_or_insert(at) != at)
+            {
+                continue;
+            }
+            left[at] -= gib;
+            let name = format!("server.s[{number}]");
+            fleet = with_server(fleet, &name, [None, Some("group.apart"), Some("group.together")][group]);
+            let server = fleet.servers.get_mut(&address(&name)).expect("just added");
+            server.spec.size.ram = ByteSize::from_gib(gib);
+            seats.push((address(&name), host(names[at])));
+        }
+        let fleet = Fleet::settled(fleet, &seats);
+        let mut standing = fleet.now();
+        let found = losses(&mut standing);
+        prop_assert_eq!(&found, &losses(&mut standing), "looking changed something");
+        for loss in found {
+            let (mut rest, homeless) = without(&fleet, &loss.host);
+            prop_assert_eq!(loss.servers, homeless.len());
+            let placed = rest.place_batch(&homeless).order.len();
+            prop_assert_eq!(
+                loss.stranded.is_empty(), homeless.len() == placed,
+                "{}: {:?} of {:?}", loss.host, loss.stranded, seats
+            );
+        }
+    }
+}
+
+#[test]
+fn a_thousand_hosts_are_looked_at_in_seconds() {
+    let names: Vec<String> = (0..1000).map(|number| format!("n{number:04}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let counts: Vec<(&str, usize)> = names.iter().map(|name| (*name, 10)).collect();
+    for ram_mib in [256, 600] {
+        let (fleet, seats) = filled(&counts, ram_mib);
+        let fleet = Fleet::settled(fleet, &seats);
+        let mut standing = fleet.now();
+        let room = capacity(&mut standing, &fleet.inputs(), |_| true);
+        let losses = losses(&mut standing);
+        assert!(room[0].more < 20_000);
+        // Of 6 GiB nothing is left for an eleventh server of 600 MiB anywhere.
+        let stranded: usize = losses.iter().map(|loss| loss.stranded.len()).sum();
+        assert_eq!(stranded, if ram_mib == 600 { 10_000 } else { 0 });
+    }
+}

@@ -1,0 +1,375 @@
+//! Chooses hosts for what a diff wants created or moved.
+//!
+//! What is there takes its room first, then servers that grow where they are, then moves, each in the order of
+//! addresses, then creates as one batch; last, alternates are reserved for creates. Room that deletions give back
+//! is used only by what found none otherwise, and then waits for them.
+
+mod able;
+mod carry;
+mod cast;
+mod creates;
+mod deletions;
+mod moves;
+#[cfg(test)]
+mod moves_tests;
+mod reorder;
+mod sequence;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod waiting_tests;
+mod words;
+
+pub(super) use able::{cannot_take, may_help};
+
+use super::build::Inputs;
+use super::reason::Reason;
+use super::types::{Blocked, Finding, Placement, Severity};
+use super::world::{larger, name_of, request, resources, scheduler, where_counted};
+use crate::diff::{FleetDiff, ServerDiff, ServerStep};
+use crate::placement::filters::Depends;
+use crate::placement::{Explanation, Filter, Name, Request, Scheduler};
+use drover_types::{Address, HostName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One migration of a server, the first being 0.
+pub type Hop = (Address, usize);
+
+/// Where servers are and go.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Placements {
+    /// Every server's host after the apply, as far as it has one: what `server.x.host` is in outputs.
+    pub hosts: BTreeMap<Address, HostName>,
+    /// Of those created or moved, why there.
+    pub chosen: BTreeMap<Address, Placement>,
+    /// Why each of those that move does.
+    pub moves: BTreeMap<Address, Reason>,
+    /// The hosts on the way of those that do not go straight, in order.
+    pub via: BTreeMap<Address, Vec<HostName>>,
+    /// Migrations that must be done before a migration begins.
+    pub waits: BTreeMap<Hop, Vec<Hop>>,
+    /// Migrations that must be done before a server may grow where it is.
+    pub growth_waits: BTreeMap<Address, Vec<Hop>>,
+    /// Those that use room that deletions on their host give back.
+    pub after_deletions: BTreeSet<Address>,
+    /// Servers that may not change in place, because they would not fit.
+    pub stuck: BTreeSet<Address>,
+    /// What found no host.
+    pub blocked: Vec<Blocked>,
+    /// Where asked for: every host with every filter and weight, for each server that was looked at.
+    pub explanations: BTreeMap<Address, Explanation>,
+    /// What is wrong with the settings, and what else must be known.
+    pub findings: Vec<Finding>,
+    /// Policies that the fleet would break, for which there must be no plan.
+    pub refused: Vec<Finding>,
+}
+
+/// Up to so many verdicts (servers times hosts) every placement is explained without being asked.
+const EXPLAINED: usize = 20_000;
+
+/// Chooses hosts. A drain one of whose servers finds no room is blocked as a whole: nothing leaves that host.
+#[must_use]
+pub fn place(inputs: &Inputs<'_>, diff: &FleetDiff) -> Placements {
+    let mut closed: BTreeMap<HostName, Address> = BTreeMap::new();
+    loop {
+        let mut placer = match Placer::new(inputs, diff, &closed) {
+            Ok(placer) => placer,
+            Err(findings) => {
+                return Placements {
+                    findings,
+                    ..Placements::default()
+                };
+            }
+        };
+        placer.run();
+        let Placer {
+            emptying_failed,
+            placements,
+            ..
+        } = placer;
+        let before = closed.len();
+        for (host, address) in emptying_failed {
+            closed.entry(host).or_insert(address);
+        }
+        if closed.len() == before {
+            let mut placements = placements;
+            let broken = super::ahead::findings(inputs, diff, &placements);
+            let (refused, told) = broken
+                .into_iter()
+                .partition(|finding| finding.severity == Severity::Error);
+            placements.findings.extend::<Vec<_>>(told);
+            placements.refused = refused;
+            return placements;
+        }
+    }
+}
+
+struct Placer<'a> {
+    inputs: &'a Inputs<'a>,
+    diff: &'a FleetDiff,
+    /// Hosts that cannot be emptied, and the server that finds no room.
+    closed: &'a BTreeMap<HostName, Address>,
+    scheduler: Scheduler,
+    hosts: BTreeMap<Name, HostName>,
+    explain: bool,
+    /// Where servers were asked to go.
+    requested: BTreeMap<&'a Address, &'a HostName>,
+    /// Whether the room of deleted servers was given back.
+    credited: bool,
+    deletions_on: BTreeSet<HostName>,
+    emptying_failed: BTreeMap<HostName, Address>,
+    /// Servers that take their new size where they are.
+    grown: BTreeSet<Address>,
+    placements: Placements,
+}
+
+impl<'a> Placer<'a> {
+    fn new(
+        inputs: &'a Inputs<'a>,
+        diff: &'a FleetDiff,
+        closed: &'a BTreeMap<HostName, Address>,
+    ) -> Result<Self, Vec<Finding>> {
+        let (scheduler, findings) = scheduler(inputs, diff);
+        let Some(scheduler) = scheduler else {
+            return Err(findings);
+        };
+        let hosts: BTreeMap<Name, HostName> = inputs
+            .desired
+            .hosts
+            .keys()
+            .chain(inputs.recorded.hosts.keys())
+            .map(|host| (name_of(host), host.clone()))
+            .collect();
+        let explain = diff.options.explain || diff.servers.len() * hosts.len() <= EXPLAINED;
+        Ok(Self {
+            inputs,
+            diff,
+            closed,
+            scheduler,
+            hosts,
+            explain,
+            requested: diff
+                .options
+                .migrate
+                .iter()
+                .filter_map(|request| Some((&request.address, request.to.as_ref()?)))
+                .collect(),
+            credited: false,
+            deletions_on: BTreeSet::new(),
+            emptying_failed: BTreeMap::new(),
+            grown: BTreeSet::new(),
+            placements: Placements {
+                findings,
+                ..Placements::default()
+            },
+        })
+    }
+
+    fn run(&mut self) {
+        for (address, server) in &self.diff.servers {
+            self.seat(address, server);
+        }
+        for (address, server) in &self.diff.servers {
+            self.grow(address, server);
+        }
+        self.relocate_all();
+        self.create_all();
+        self.explain_the_rest();
+    }
+
+    /// Chooses hosts for all that must leave theirs.
+    fn relocate_all(&mut self) {
+        let outgrown = &self.placements.moves;
+        let movers: BTreeMap<Address, Reason> = self
+            .diff
+            .servers
+            .iter()
+            .filter_map(|(address, server)| {
+                let why = outgrown.get(address).or(server.moves.as_ref())?;
+                Some((address.clone(), why.clone()))
+            })
+            .collect();
+        if movers.is_empty() {
+            return;
+        }
+        let start = carry::Start {
+            scheduler: self.scheduler.clone(),
+            blocked: self.placements.blocked.len(),
+        };
+        if !self.follow(&start, &movers) {
+            self.relocate_after_deletions(&start, &movers);
+        }
+        // Who must stay where it is takes its new size there, or keeps the old one.
+        for address in movers.keys() {
+            let stays = !self.placements.moves.contains_key(address) && !self.grown.contains(address);
+            if !stays {
+                continue;
+            }
+            let server = &self.diff.servers[address];
+            match self.grow_here(address, server) {
+                Growth::NoRoom => {
+                    self.placements.stuck.insert(address.clone());
+                }
+                Growth::Taken if self.credited => {
+                    self.placements.after_deletions.insert(address.clone());
+                }
+                Growth::Taken | Growth::None => {}
+            }
+        }
+    }
+
+    /// Whether this server's hosts are to be explained one by one.
+    fn is_explained(&self, address: &Address) -> bool {
+        let options = &self.diff.options;
+        let asked = options.explain_only.as_ref();
+        options.explain && asked.is_none_or(|asked| asked.covers(address))
+    }
+
+    fn keep_explanation(&mut self, address: &Address, explanation: Explanation) {
+        if self.is_explained(address) {
+            self.placements.explanations.insert(address.clone(), explanation);
+        }
+    }
+
+    /// Servers that stay where they are, where one of them was asked for by name: as if each were placed last.
+    fn explain_the_rest(&mut self) {
+        if self.diff.options.explain_only.is_none() {
+            return;
+        }
+        for (address, server) in &self.diff.servers {
+            if !self.is_explained(address) || self.placements.explanations.contains_key(address) {
+                continue;
+            }
+            let Some(request) = self.present(address, server) else {
+                continue;
+            };
+            let host = where_counted(server).map(name_of);
+            // One on a host that is neither declared nor recorded takes no room to give back.
+            let seated = host
+                .as_ref()
+                .is_some_and(|host| self.scheduler.release(host, &request).is_ok());
+            let mut explanation = self.scheduler.explain(&request);
+            if let Some(host) = host.filter(|_| seated) {
+                self.scheduler
+                    .force(&host, &request)
+                    .expect("it was just released there");
+                explanation.choose(Some(host));
+            } else {
+                explanation.choose(None);
+            }
+            self.keep_explanation(address, explanation);
+        }
+    }
+
+    fn wanted(&self, address: &Address, server: &ServerDiff) -> Option<Request> {
+        let spec = server.desired.as_ref().or(server.recorded.as_ref())?;
+        let retry_all = self.diff.options.retry_all;
+        Some(request(
+            self.inputs,
+            address,
+            server,
+            spec,
+            resources(spec),
+            retry_all,
+        ))
+    }
+
+    /// As it is now: with its recorded size.
+    fn present(&self, address: &Address, server: &ServerDiff) -> Option<Request> {
+        let mut request = self.wanted(address, server)?;
+        if let Some(spec) = &server.recorded {
+            request.wants = resources(spec);
+        }
+        Some(request)
+    }
+
+    fn seat(&mut self, address: &Address, server: &ServerDiff) {
+        let (Some(host), Some(mut request)) = (where_counted(server), self.present(address, server)) else {
+            return;
+        };
+        // One that is replaced keeps its room to the end, but no longer as a member of its group.
+        if server
+            .steps
+            .iter()
+            .any(|step| matches!(step, ServerStep::Replace { .. }))
+        {
+            request.group = None;
+        }
+        // A server recorded on a host that is neither declared nor recorded takes no room anywhere.
+        if self.scheduler.force(&name_of(host), &request).is_err() {
+            return;
+        }
+        if server
+            .steps
+            .iter()
+            .any(|step| matches!(step, ServerStep::Delete { .. }))
+        {
+            self.deletions_on.insert(host.clone());
+        } else {
+            self.placements.hosts.insert(address.clone(), host.clone());
+        }
+    }
+
+    /// A server that gets larger does so where it is, or leaves.
+    fn grow(&mut self, address: &Address, server: &ServerDiff) {
+        if server.moves.is_some() {
+            return;
+        }
+        if let (Some(seat), Growth::NoRoom) = (&server.seat, self.grow_here(address, server)) {
+            let why = Reason::NoRoomHere {
+                host: seat.host.clone(),
+            };
+            self.placements.moves.insert(address.clone(), why);
+        }
+    }
+
+    /// Takes the room for a server's new size on its host, where there is any.
+    fn grow_here(&mut self, address: &Address, server: &ServerDiff) -> Growth {
+        let (Some(seat), Some(before), Some(mut after)) = (
+            &server.seat,
+            self.present(address, server),
+            self.wanted(address, server),
+        ) else {
+            return Growth::None;
+        };
+        after.wants = larger(before.wants, after.wants);
+        if !cast::updates(server) || after.wants == before.wants {
+            return Growth::None;
+        }
+        let host = name_of(&seat.host);
+        if self.scheduler.release(&host, &before).is_err() {
+            return Growth::None;
+        }
+        let refusals = self.scheduler.refusals(&host, &after);
+        let lacks_room =
+            refusals.is_ok_and(|refusals| refusals.iter().any(|refusal| is_room(refusal.filter)));
+        let taken = if lacks_room { &before } else { &after };
+        self.scheduler
+            .force(&host, taken)
+            .expect("it was just released there");
+        if lacks_room {
+            return Growth::NoRoom;
+        }
+        self.grown.insert(address.clone());
+        Growth::Taken
+    }
+}
+
+/// Whether a server's new size was found room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Growth {
+    /// It does not get larger here.
+    None,
+    /// It has the room.
+    Taken,
+    /// Its host has too little.
+    NoRoom,
+}
+
+/// Whether a filter asks for room, and not for what kind of host it is.
+fn is_room(filter: Filter) -> bool {
+    matches!(
+        filter.row().depends,
+        Depends::Ram | Depends::Disk | Depends::Vcpus
+    )
+}

@@ -1,0 +1,208 @@
+//! Servers that leave their host: each goes to the best host that its filters and its frozen guest allow.
+
+use super::super::reason::Reason;
+use super::super::types::{Blocked, BlockedBy, HostRejection};
+use super::super::world::{larger, name_of};
+use super::words::{self, constraints, hint};
+use super::{Placer, able};
+use crate::diff::ServerDiff;
+use crate::placement::{Explanation, Name, Remedy, Request};
+use drover_types::{Address, HostName};
+
+/// The host that a reason wants emptied.
+fn emptied(why: &Reason) -> Option<&HostName> {
+    if let Reason::HostDrained { host } | Reason::HostRemoved { host } = why {
+        Some(host)
+    } else {
+        None
+    }
+}
+
+impl Placer<'_> {
+    pub(super) fn relocate(&mut self, address: &Address, server: &ServerDiff, why: Reason) {
+        self.placements.moves.remove(address);
+        let (Some(seat), Some(before), Some(mut after)) = (
+            &server.seat,
+            self.present(address, server),
+            self.wanted(address, server),
+        ) else {
+            return;
+        };
+        if server.imported.is_some() {
+            if let Some(host) = emptied(&why) {
+                self.emptying_failed.insert(host.clone(), address.clone());
+            }
+            self.placements.blocked.push(Blocked {
+                address: address.clone(),
+                verb: "migrate".to_owned(),
+                why,
+                by: BlockedBy::Imported {
+                    host: seat.host.clone(),
+                },
+                hint: "replace it (--replace), which makes a new server from its image, or take it out of the records \
+                       with `drover state rm`"
+                    .to_owned(),
+            });
+            return;
+        }
+        if let Some(blocker) = emptied(&why)
+            .and_then(|host| self.closed.get(host))
+            .filter(|by| *by != address)
+        {
+            self.placements.blocked.push(Blocked {
+                address: address.clone(),
+                verb: "migrate".to_owned(),
+                why,
+                by: BlockedBy::Needs {
+                    address: blocker.clone(),
+                },
+                hint: "a host is emptied as a whole or not at all".to_owned(),
+            });
+            return;
+        }
+        after.wants = larger(before.wants, after.wants);
+        let source = name_of(&seat.host);
+        if self.scheduler.release(&source, &before).is_err() {
+            return;
+        }
+        let mut aside = before.clone();
+        // The source keeps the server until the end of the move, but no longer as a member of its group.
+        aside.group = None;
+        self.scheduler
+            .force(&source, &aside)
+            .expect("it was just released there");
+        let requested = self.requested(address).cloned();
+        if !self.explain
+            && !self.is_explained(address)
+            && let Some(best) = self.best_for(server, &seat.host, &after, requested.as_ref())
+        {
+            self.scheduler
+                .force(&name_of(&best), &after)
+                .expect("the engine named a host that it has");
+            let placement = words::unexplained(best.clone());
+            self.placements.hosts.insert(address.clone(), best);
+            self.placements.chosen.insert(address.clone(), placement);
+            self.placements.moves.insert(address.clone(), why);
+            return;
+        }
+        let mut explanation = self.scheduler.explain(&after);
+        let mut whole = explanation.clone();
+        let mut refused = Vec::new();
+        explanation.hosts.retain(|verdict| {
+            let Some(host) = self.hosts.get(&verdict.host) else {
+                return false;
+            };
+            match able::cannot_take(self.inputs, server, Some(&seat.host), host, requested.as_ref()) {
+                Some((filter, reason)) => {
+                    whole.bar(&verdict.host, &reason);
+                    if *host != seat.host {
+                        refused.push(HostRejection {
+                            host: host.clone(),
+                            filter: filter.to_owned(),
+                            why: reason,
+                        });
+                    }
+                    false
+                }
+                None => true,
+            }
+        });
+        let best = best(&explanation);
+        whole.choose(best.clone());
+        self.keep_explanation(address, whole);
+        let Some(best) = best else {
+            let mut conflict = self.scheduler.conflict(&after);
+            if let Some(conflict) = &mut conflict {
+                // That the server could stay where it is helps nobody who wants it moved.
+                conflict
+                    .remedies
+                    .retain(|remedy| !matches!(remedy, Remedy::Mend { host, .. } if *host == source));
+            }
+            self.scheduler
+                .release(&source, &aside)
+                .expect("it was just put there");
+            self.scheduler
+                .force(&source, &before)
+                .expect("it was just released there");
+            let mut rejections = self.rejections(&explanation);
+            rejections.extend(refused);
+            rejections.sort_by(|one, other| one.host.cmp(&other.host));
+            if let Some(host) = emptied(&why) {
+                self.emptying_failed.insert(host.clone(), address.clone());
+            }
+            let stuck = matches!(why, Reason::NoRoomHere { .. });
+            if stuck {
+                self.placements.stuck.insert(address.clone());
+            }
+            self.placements.blocked.push(Blocked {
+                address: address.clone(),
+                verb: if stuck { "update" } else { "migrate" }.to_owned(),
+                why,
+                by: BlockedBy::NoHost {
+                    rejections,
+                    conflict: constraints(conflict.as_ref()),
+                },
+                hint: hint(conflict.as_ref(), None),
+            });
+            return;
+        };
+        self.scheduler
+            .force(&best, &after)
+            .expect("the engine named a host that it has");
+        let to = self
+            .hosts
+            .get(&best)
+            .expect("every host of the engine is in the map")
+            .clone();
+        let placement = self.describe(&explanation, to.clone());
+        self.placements.hosts.insert(address.clone(), to);
+        self.placements.chosen.insert(address.clone(), placement);
+        self.placements.moves.insert(address.clone(), why);
+    }
+
+    /// The host that a server was asked to go to.
+    pub(super) fn requested(&self, address: &Address) -> Option<&HostName> {
+        self.requested.get(address).copied()
+    }
+
+    /// The best host for a server that leaves its own, found without asking every host.
+    fn best_for(
+        &mut self,
+        server: &ServerDiff,
+        source: &HostName,
+        after: &Request,
+        requested: Option<&HostName>,
+    ) -> Option<HostName> {
+        let mut count = 4;
+        loop {
+            let best = self
+                .scheduler
+                .ranked(&name_of(source), after, count)
+                .expect("a seat is on a host that the engine has");
+            let able = best
+                .iter()
+                .filter_map(|name| self.hosts.get(name))
+                .find(|host| able::cannot_take(self.inputs, server, Some(source), host, requested).is_none());
+            if let Some(able) = able {
+                return Some(able.clone());
+            }
+            if best.len() < count {
+                return None;
+            }
+            count *= 16;
+        }
+    }
+}
+
+/// The first of the hosts with the highest weight.
+fn best(explanation: &Explanation) -> Option<Name> {
+    let mut best: Option<(&Name, f64)> = None;
+    for verdict in &explanation.hosts {
+        if let Some(total) = verdict.total
+            && best.is_none_or(|(_, highest)| total > highest)
+        {
+            best = Some((&verdict.host, total));
+        }
+    }
+    best.map(|(name, _)| name.clone())
+}

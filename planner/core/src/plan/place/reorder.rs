@@ -1,0 +1,208 @@
+//! Moves for which no host has room as things are: others go first, make room, or wait on a third host.
+//!
+//! It puts the fleet, or the part of it that matters, before the search of `super::sequence`, and takes the answer
+//! over (`super::carry`) only after every step of it has passed every filter.
+
+use super::super::reason::Reason;
+use super::super::types::BlockedBy;
+use super::super::world::name_of;
+use super::carry::{Move, Start};
+use super::cast::Cast;
+use super::sequence::{Answer, solve};
+use super::{Placer, able};
+use crate::placement::Scheduler;
+use drover_types::{Address, HostName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Servers times hosts up to which the whole fleet is put before the search, whose answer has the fewest moves then.
+const WHOLE: usize = 600;
+
+/// Of a larger fleet so many hosts are looked at for one server that finds no room.
+const HOSTS: usize = 12;
+
+/// How many questions one search may ask.
+const BUDGET: u64 = 400_000;
+
+/// How many servers are given a search of their own where all together cannot be moved.
+const SEARCHES: usize = 16;
+
+impl<'a> Placer<'a> {
+    /// Looks for moves in sequence where one after another in the order of addresses left somebody behind, or moved
+    /// more than it must.
+    pub(super) fn reorder(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>) {
+        let blocked = &self.placements.blocked[start.blocked..];
+        let stuck: Vec<Address> = blocked
+            .iter()
+            .filter(|blocked| matches!(blocked.by, BlockedBy::NoHost { .. }))
+            .map(|blocked| blocked.address.clone())
+            .collect();
+        let outgrown = movers
+            .values()
+            .filter(|why| matches!(why, Reason::NoRoomHere { .. }))
+            .count();
+        if stuck.is_empty() && outgrown < 2 {
+            return;
+        }
+        let seats = self.diff.servers.values().filter(|server| server.seat.is_some());
+        if seats.count().saturating_mul(self.hosts.len()) <= WHOLE {
+            self.reorder_all(start, movers, &stuck);
+        } else if !stuck.is_empty() {
+            self.reorder_some(start, movers, &stuck);
+        }
+    }
+
+    /// The whole fleet at once: the fewest moves.
+    fn reorder_all(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>, stuck: &[Address]) {
+        let open: Vec<&Address> = movers
+            .keys()
+            .filter(|address| self.is_open(address, movers))
+            .collect();
+        let one_by_one = self.moved(movers).len();
+        let attempt = |placer: &Self, wanted: &BTreeSet<&Address>| -> Option<Vec<Move>> {
+            let hosts: Vec<HostName> = placer.hosts.values().cloned().collect();
+            let cast = placer.cast(&start.scheduler, hosts, movers, wanted, &BTreeMap::new())?;
+            placer.answer(&start.scheduler, &cast, movers)
+        };
+        let everybody: BTreeSet<&Address> = open.iter().copied().collect();
+        if let Some(moves) = attempt(self, &everybody) {
+            if !stuck.is_empty() || moves.len() < one_by_one {
+                self.take_over(start, movers, &everybody, &moves);
+            }
+            return;
+        }
+        // Not all together: whom the plain order placed keeps that, the others join one by one.
+        let mut wanted: BTreeSet<&Address> = open.iter().copied().filter(|at| !stuck.contains(at)).collect();
+        let mut found = None;
+        for address in open.into_iter().filter(|at| stuck.contains(at)).take(SEARCHES) {
+            wanted.insert(address);
+            match attempt(self, &wanted) {
+                Some(moves) => found = Some((wanted.clone(), moves)),
+                None => {
+                    wanted.remove(address);
+                }
+            }
+        }
+        if let Some((wanted, moves)) = found {
+            self.take_over(start, movers, &wanted, &moves);
+        }
+    }
+
+    /// A large fleet: those that the plain order placed go first, then room is looked for around each that is stuck.
+    fn reorder_some(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>, stuck: &[Address]) {
+        let mut moves = self.moved(movers);
+        let mut wanted: BTreeSet<&Address> = movers
+            .keys()
+            .filter(|address| self.is_open(address, movers) && !stuck.contains(address))
+            .collect();
+        let mut scheduler = start.scheduler.clone();
+        let mut at: BTreeMap<Address, HostName> = BTreeMap::new();
+        if !self.replay(&mut scheduler, &moves, &mut at) {
+            return;
+        }
+        let mut helped = false;
+        for address in stuck.iter().filter(|at| self.is_open(at, movers)).take(SEARCHES) {
+            let only = BTreeSet::from([address]);
+            let Some(hosts) = self.around(&scheduler, address, &at) else {
+                continue;
+            };
+            let found = self
+                .cast(&scheduler, hosts, movers, &only, &at)
+                .and_then(|cast| self.answer(&scheduler, &cast, movers));
+            if let Some(more) = found
+                && self.replay(&mut scheduler, &more, &mut at)
+            {
+                moves.extend(more);
+                wanted.insert(address);
+                helped = true;
+            }
+        }
+        if helped {
+            self.take_over(start, movers, &wanted, &moves);
+        }
+    }
+
+    /// Whether a mover may move at all: its host is not closed.
+    fn is_open(&self, address: &Address, movers: &BTreeMap<Address, Reason>) -> bool {
+        let host = match movers.get(address) {
+            Some(Reason::HostDrained { host } | Reason::HostRemoved { host }) => host,
+            Some(_) => return true,
+            None => return false,
+        };
+        self.closed.get(host).is_none_or(|by| by == address)
+    }
+
+    /// The moves that were chosen one by one.
+    fn moved(&self, movers: &BTreeMap<Address, Reason>) -> Vec<Move> {
+        let chosen = movers.keys().filter_map(|address| {
+            let to = self.placements.chosen.get(address)?;
+            let seat = self.diff.servers[address].seat.as_ref()?;
+            Some(Move {
+                address: address.clone(),
+                from: seat.host.clone(),
+                to: to.host.clone(),
+            })
+        });
+        chosen.collect()
+    }
+
+    /// The hosts that matter for a server without room: those that may hold it, those that may take what leaves
+    /// them, and where its group is; the emptiest first.
+    fn around(
+        &self,
+        scheduler: &Scheduler,
+        address: &Address,
+        at: &BTreeMap<Address, HostName>,
+    ) -> Option<Vec<HostName>> {
+        let server = &self.diff.servers[address];
+        let seat = server.seat.as_ref()?;
+        let then = self.sizes(address)?.then;
+        let room = |host: &HostName| {
+            let room = scheduler.room(&name_of(host));
+            room.map_or(f64::NEG_INFINITY, |room| room.free[0].min(room.free[2] * 1024.0))
+        };
+        let mut able: Vec<(&HostName, f64)> = self
+            .hosts
+            .values()
+            .filter(|host| self.may_be_on(scheduler, server, &seat.host, host, &then))
+            .map(|host| (host, room(host)))
+            .collect();
+        able.sort_by(|one, other| other.1.total_cmp(&one.1));
+        let mut all: Vec<(&HostName, f64)> = self.hosts.values().map(|host| (host, room(host))).collect();
+        all.sort_by(|one, other| other.1.total_cmp(&one.1));
+        let mut hosts = BTreeSet::from([seat.host.clone()]);
+        hosts.extend(able.iter().take(HOSTS).map(|(host, _)| (*host).clone()));
+        hosts.extend(all.iter().take(HOSTS / 2).map(|(host, _)| (*host).clone()));
+        if let Some(group) = then.group {
+            let members = self.diff.servers.iter().filter(|(_, server)| {
+                let spec = server.desired.as_ref().or(server.recorded.as_ref());
+                spec.and_then(|spec| spec.group.as_ref())
+                    .is_some_and(|of| name_of(of) == group)
+            });
+            hosts.extend(members.filter_map(|(member, server)| self.where_is(member, server, at)));
+        }
+        Some(hosts.into_iter().collect())
+    }
+
+    fn answer(
+        &self,
+        scheduler: &Scheduler,
+        cast: &Cast,
+        movers: &BTreeMap<Address, Reason>,
+    ) -> Option<Vec<Move>> {
+        let Answer::Steps { steps } = solve(&cast.problem, BUDGET) else {
+            return None;
+        };
+        let moves: Vec<Move> = steps
+            .iter()
+            .map(|step| Move {
+                address: cast.servers[step.server].clone(),
+                from: cast.hosts[step.from].clone(),
+                to: cast.hosts[step.to].clone(),
+            })
+            .collect();
+        debug_assert!(moves.iter().all(|step| movers.contains_key(&step.address)
+            || able::may_help(self.inputs, &step.address, &self.diff.servers[&step.address])));
+        self.replay(&mut scheduler.clone(), &moves, &mut BTreeMap::new())
+            .then_some(moves)
+    }
+}

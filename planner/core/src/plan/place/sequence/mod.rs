@@ -1,0 +1,197 @@
+//! The fewest migrations that bring a fleet in order, one after another, none of which breaks anything.
+//!
+//! A server that moves takes room on both hosts until it has arrived. What must leave a full or crowded host may
+//! so need others to go first, or a third host on the way. This is a best-first search (A*) over who is where: its
+//! answer has the fewest moves whenever it ends within its budget, and it is the same for the same input. Only where
+//! servers name others (`same_host`, `different_host`) it may have some more, or none where there would be one: they are
+//! held to stricter rules on the way than the filters have. It knows hosts and servers by number only; what they are
+//! is `super::reorder`'s to say.
+
+mod search;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub(super) use search::{Answer, solve};
+
+/// Memory, disk and processors, as the filters count them; where no filter asks for one, it is without end.
+pub(super) type Amount = [f64; 3];
+
+/// A host.
+#[derive(Debug, Clone)]
+pub(super) struct Host {
+    /// What is left with everybody where they are, at their present sizes; below zero where too much is promised.
+    pub(super) free: Amount,
+    /// The largest server that it may take at all.
+    pub(super) largest: Amount,
+}
+
+/// A server that is on one of the hosts.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    /// Its host.
+    pub(super) at: usize,
+    /// What it takes as it is.
+    pub(super) now: Amount,
+    /// What it takes once it has moved, or has grown where it is.
+    pub(super) then: Amount,
+    /// Whether what no move changes lets it be on a host.
+    pub(super) may: Vec<bool>,
+    /// The group that it is a member of.
+    pub(super) group: Option<usize>,
+    /// Whether it may be moved.
+    pub(super) movable: bool,
+    /// Where it asks for the company of others: on a host of one of these alone.
+    pub(super) with: Option<Vec<usize>>,
+    /// On no host of one of these.
+    pub(super) without: Vec<usize>,
+}
+
+/// What a group asks for, always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Policy {
+    /// At most so many members on one host.
+    Apart(usize),
+    /// All on one host.
+    Together,
+}
+
+/// Who is where, and what must be true in the end.
+#[derive(Debug, Clone)]
+pub(super) struct Problem {
+    pub(super) hosts: Vec<Host>,
+    pub(super) servers: Vec<Server>,
+    pub(super) groups: Vec<Policy>,
+}
+
+/// One migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Step {
+    pub(super) server: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+/// Positions of steps that must be done before others begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Waits {
+    /// For each step.
+    pub(super) steps: Vec<Vec<usize>>,
+    /// For each server that grows where it is and has to wait.
+    pub(super) growths: Vec<(usize, Vec<usize>)>,
+}
+
+impl Problem {
+    /// What each step and each growth must wait for. Where all that comes to a host fits beside all that is there,
+    /// nothing waits for room.
+    pub(super) fn waits(&self, steps: &[Step]) -> Waits {
+        let mut arrives = vec![[0.0; 3]; self.hosts.len()];
+        for step in steps {
+            let size = self.servers[step.server].then;
+            add(&mut arrives[step.to], &size);
+        }
+        let mut moved = vec![false; self.servers.len()];
+        for step in steps {
+            moved[step.server] = true;
+        }
+        for (server, _) in self.servers.iter().zip(&moved).filter(|(_, moved)| !**moved) {
+            let more = difference(&server.then, &server.now);
+            add(&mut arrives[server.at], &more);
+        }
+        let crowded: Vec<bool> = self
+            .hosts
+            .iter()
+            .zip(&arrives)
+            .map(|(host, arrives)| !fits(arrives, &host.free))
+            .collect();
+        let mut waits: Vec<Vec<usize>> = Vec::with_capacity(steps.len());
+        let mut left: Vec<Vec<usize>> = vec![Vec::new(); self.hosts.len()];
+        let mut came: Vec<Vec<usize>> = vec![Vec::new(); self.hosts.len()];
+        let mut last: Vec<Option<usize>> = vec![None; self.servers.len()];
+        // Few fleets have servers that name others: only there each step is compared with all before it.
+        let mut of_steps = steps.iter().map(|step| &self.servers[step.server]);
+        let named = of_steps.any(|server| server.with.is_some() || !server.without.is_empty());
+        for (at, step) in steps.iter().enumerate() {
+            let mut before: Vec<usize> = last[step.server].into_iter().collect();
+            let makes_way = |earlier: &&usize| crowded[step.to] || self.kept_apart(&steps[**earlier], step);
+            before.extend(left[step.to].iter().filter(makes_way));
+            let joined = |earlier: &&usize| self.kept_together(&steps[**earlier], step);
+            before.extend(came[step.to].iter().filter(joined));
+            // Those that came for its company come before it leaves.
+            before.extend(came[step.from].iter().filter(joined));
+            let told = |earlier: &usize| self.in_company(&steps[*earlier], step);
+            before.extend((0..if named { at } else { 0 }).filter(told));
+            before.sort_unstable();
+            before.dedup();
+            waits.push(before);
+            left[step.from].push(at);
+            came[step.to].push(at);
+            last[step.server] = Some(at);
+        }
+        let growths = self
+            .servers
+            .iter()
+            .enumerate()
+            .filter(|(at, server)| !moved[*at] && server.then != server.now && crowded[server.at])
+            .map(|(at, server)| (at, left[server.at].clone()))
+            .collect();
+        Waits {
+            steps: waits,
+            growths,
+        }
+    }
+
+    /// Whether a server wants the company of another, or none of it.
+    pub(super) fn names_others(&self) -> bool {
+        let mut servers = self.servers.iter();
+        servers.any(|server| server.with.is_some() || !server.without.is_empty())
+    }
+
+    fn same_group(&self, one: &Step, other: &Step) -> Option<Policy> {
+        let group = self.servers[one.server].group?;
+        (self.servers[other.server].group == Some(group)).then(|| self.groups[group])
+    }
+
+    /// Whether one step would not be allowed if the other did not come before, or came before, because one of the two
+    /// servers names the other.
+    fn in_company(&self, earlier: &Step, later: &Step) -> bool {
+        let with = |server: usize, other: usize| {
+            let with = self.servers[server].with.as_ref();
+            with.is_some_and(|with| with.contains(&other))
+        };
+        let without = |server: usize, other: usize| self.servers[server].without.contains(&other);
+        let (one, other) = (earlier.server, later.server);
+        (with(other, one) && earlier.to == later.to)
+            || (without(other, one) && earlier.from == later.to)
+            || (with(one, other) && later.from == earlier.to)
+            || (without(one, other) && later.to == earlier.to)
+    }
+
+    fn kept_apart(&self, one: &Step, other: &Step) -> bool {
+        matches!(self.same_group(one, other), Some(Policy::Apart(_)))
+    }
+
+    fn kept_together(&self, one: &Step, other: &Step) -> bool {
+        matches!(self.same_group(one, other), Some(Policy::Together))
+    }
+}
+
+fn add(sum: &mut Amount, more: &Amount) {
+    for (sum, more) in sum.iter_mut().zip(more) {
+        *sum += more;
+    }
+}
+
+fn take(sum: &mut Amount, less: &Amount) {
+    for (sum, less) in sum.iter_mut().zip(less) {
+        *sum -= less;
+    }
+}
+
+fn difference(one: &Amount, other: &Amount) -> Amount {
+    [one[0] - other[0], one[1] - other[1], one[2] - other[2]]
+}
+
+fn fits(wanted: &Amount, free: &Amount) -> bool {
+    wanted.iter().zip(free).all(|(wanted, free)| wanted <= free)
+}

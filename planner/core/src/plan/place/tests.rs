@@ -1,0 +1,166 @@
+//! Batches in plans: dead ends of order, conflicts, room that deletions give back.
+
+use super::super::tests::plan;
+use super::super::text::{Style, render};
+use super::super::{BlockedBy, Plan, PlanOptions};
+use crate::model::{DesiredFleet, GroupPolicy, ObservedFleet, PlacementHints, RecordedFleet};
+use crate::testing::{address, desired, host, observed, with_aggregate, with_group, with_hosts, with_server};
+use drover_types::ByteSize;
+
+fn of_memory(mut fleet: DesiredFleet, at: &str, mib: u64) -> DesiredFleet {
+    fleet = with_server(fleet, at, None);
+    let server = fleet.servers.get_mut(&address(at)).expect("just added");
+    server.spec.size.ram = ByteSize::from_mib(mib);
+    fleet
+}
+
+fn plan_of(fleet: &DesiredFleet, observed: &ObservedFleet) -> Plan {
+    plan(fleet, &RecordedFleet::empty(1), observed, &PlanOptions::default())
+}
+
+/// Each host offers 6 GiB. In the order of addresses the two small servers go to different hosts, and neither
+/// has 4 GiB left twice.
+#[test]
+fn a_dead_end_of_order_is_avoided_and_said() {
+    let mut fleet = with_hosts(desired(), &["n1", "n2"]);
+    for (at, mib) in [
+        ("server.a", 2500),
+        ("server.b", 2500),
+        ("server.c", 3600),
+        ("server.d", 3600),
+    ] {
+        fleet = of_memory(fleet, at, mib);
+    }
+    let even = plan_of(&fleet, &observed(&["n1", "n2"]));
+    assert_eq!((even.placements.len(), even.findings.len()), (4, 0));
+
+    let mut fleet = with_hosts(desired(), &["n1", "n2"]);
+    for (at, mib) in [
+        ("server.a", 3000),
+        ("server.b", 3000),
+        ("server.c", 4096),
+        ("server.d", 2048),
+    ] {
+        fleet = of_memory(fleet, at, mib);
+    }
+    let plan = plan_of(&fleet, &observed(&["n1", "n2"]));
+    assert_eq!(plan.blocked, []);
+    let together =
+        |one: &str, other: &str| plan.placements[&address(one)].host == plan.placements[&address(other)].host;
+    assert!(together("server.a", "server.b") && together("server.c", "server.d"));
+    assert_eq!(
+        plan.findings[0].message,
+        "in the order of addresses 3 of 4 servers find a host; placed in another (most constrained first), 4 do"
+    );
+}
+
+#[test]
+fn a_server_without_a_host_names_what_conflicts_and_what_would_help() {
+    let fleet = with_hosts(desired(), &["n1", "n2", "n3"]);
+    let mut fleet = with_group(fleet, "group.web", GroupPolicy::AntiAffinity);
+    for index in 0..4 {
+        fleet = with_server(fleet, &format!("server.web[{index}]"), Some("group.web"));
+    }
+    let plan = plan_of(&fleet, &observed(&["n1", "n2", "n3"]));
+    assert_eq!(plan.placements.len(), 3);
+    let BlockedBy::NoHost { rejections, conflict } = &plan.blocked[0].by else {
+        panic!("{:?}", plan.blocked);
+    };
+    assert_eq!(rejections.len(), 3);
+    assert_eq!(conflict, &["ServerGroupAntiAffinityFilter"]);
+    assert_eq!(
+        plan.blocked[0].hint,
+        "it would fit with one less of group group.web on n1, or `group.web` of at most 3, or one more host with \
+         512 MiB free, 1 GiB of disk, 1 vCPU"
+    );
+    let text = render(&plan, Style::PLAIN);
+    assert!(
+        text.contains("      no host passes ServerGroupAntiAffinityFilter\n"),
+        "{text}"
+    );
+}
+
+/// Nothing is repeated for each of thousands.
+#[test]
+fn ten_thousand_servers_for_two_hosts_are_refused_briefly() {
+    let mut fleet = with_hosts(desired(), &["n1", "n2"]);
+    for index in 0..10_000 {
+        fleet = with_server(fleet, &format!("server.web[{index}]"), None);
+    }
+    let plan = plan_of(&fleet, &observed(&["n1", "n2"]));
+    assert_eq!((plan.placements.len(), plan.blocked.len()), (24, 9_976));
+    assert!(
+        plan.blocked
+            .iter()
+            .all(|blocked| blocked.hint.starts_with("it would fit with"))
+    );
+}
+
+#[test]
+fn aggregates_are_recorded_and_read_by_filters() {
+    let hosts = ["n1", "n2", "n3"];
+    let mut fleet = with_hosts(desired(), &hosts);
+    fleet = with_aggregate(fleet, "aggregate.fast", &["n2", "n3"], ("ssd", "true"));
+    fleet = with_aggregate(fleet, "aggregate.full", &["n2"], ("ram_allocation_ratio", "0.1"));
+    fleet = with_server(fleet, "server.web", None);
+    let server = fleet.servers.get_mut(&address("server.web")).expect("just added");
+    server.spec.size.extra_specs =
+        [("aggregate_instance_extra_specs:ssd".to_owned(), "true".to_owned())].into();
+    fleet
+        .scheduler
+        .filters
+        .extend(["AggregateInstanceExtraSpecsFilter", "AggregateRamFilter"].map(str::to_owned));
+    let plan = plan_of(&fleet, &observed(&hosts));
+    assert_eq!(plan.placements[&address("server.web")].host, host("n3"));
+    let text = render(&plan, Style::PLAIN);
+    assert!(text.contains("+ aggregate.fast\n"), "{text}");
+    assert_eq!(plan.findings, []);
+}
+
+#[test]
+fn a_server_goes_where_its_hints_and_its_priority_send_it() {
+    let hosts = ["n1", "n2"];
+    let mut fleet = with_hosts(desired(), &hosts);
+    for at in ["server.a", "server.b", "server.c"] {
+        fleet = of_memory(fleet, at, 2500);
+    }
+    let hints = |fleet: &mut DesiredFleet, at: &str, change: &dyn Fn(&mut PlacementHints)| {
+        change(&mut fleet.servers.get_mut(&address(at)).expect("added").spec.hints);
+    };
+    hints(&mut fleet, "server.a", &|hints| {
+        hints.same_host = [address("server.c")].into();
+    });
+    let plan = plan_of(&fleet, &observed(&hosts));
+    assert_eq!(
+        plan.findings[0].message,
+        "it sets same_host, which SameHostFilter alone looks at, and that is not configured"
+    );
+    fleet.scheduler.filters.push("SameHostFilter".to_owned());
+    let plan = plan_of(&fleet, &observed(&hosts));
+    let of = |at: &str| plan.placements[&address(at)].host.clone();
+    assert_eq!(of("server.a"), of("server.c"));
+    assert_ne!(of("server.a"), of("server.b"));
+
+    // Three of 4 GiB for two hosts of 6 GiB: the last by name comes first.
+    let mut fleet = with_hosts(desired(), &hosts);
+    for at in ["server.a", "server.b", "server.c"] {
+        fleet = of_memory(fleet, at, 4096);
+    }
+    hints(&mut fleet, "server.c", &|hints| hints.priority = 3);
+    let plan = plan_of(&fleet, &observed(&hosts));
+    assert!(plan.placements.contains_key(&address("server.c")));
+    assert_eq!(plan.placements.len(), 2);
+}
+
+#[test]
+fn a_group_may_hold_as_many_on_a_host_as_its_rule_says() {
+    let fleet = with_hosts(desired(), &["n1", "n2"]);
+    let mut fleet = with_group(fleet, "group.web", GroupPolicy::AntiAffinity);
+    let group = fleet.groups.get_mut(&address("group.web")).expect("just added");
+    group.spec.max_server_per_host = 2;
+    for index in 0..5 {
+        fleet = with_server(fleet, &format!("server.web[{index}]"), Some("group.web"));
+    }
+    let plan = plan_of(&fleet, &observed(&["n1", "n2"]));
+    assert_eq!((plan.placements.len(), plan.blocked.len()), (4, 1));
+}

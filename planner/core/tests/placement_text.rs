@@ -1,0 +1,77 @@
+//! What people read about a decision.
+
+use drover_core::placement::Profile;
+use drover_core::placement::scenario::Scenario;
+use serde_json::json;
+
+#[test]
+fn an_explanation_is_a_table_of_hosts_and_refusals() {
+    let host = |name: &str, ram_mb: u64, used: u64, az: Option<&str>| {
+        json!({"name": name, "az": az, "vcpus": 8, "ram_mb": ram_mb, "disk_gb": 100, "ram_used_mb": used,
+               "cpu_ratio": 1.0, "ram_ratio": 1.5, "disk_ratio": 1.0, "vcpus_used": if used > 0 { 7 } else { 0 }})
+    };
+    let scenario = json!({
+        "format": "nova-scenario/1",
+        "config": {"filters": ["AvailabilityZoneFilter", "RamFilter", "CoreFilter", "ComputeCapabilitiesFilter",
+                               "ServerGroupAntiAffinityFilter"],
+                   "weights": {"ram": 1.0, "disk": 0.5}},
+        "hosts": [host("n1", 16384, 0, None), host("n2", 98304, 143_872, Some("rack-2")), host("n3", 4096, 0, None),
+                  host("n4.a-rather-long-name.example.org", 16384, 512, None), host("n5", 12288, 0, None)],
+        "groups": [{"name": "web", "policy": "anti-affinity"}],
+        "servers": [
+            {"name": "web[0]", "vcpus": 4, "ram_mb": 8192, "disk_gb": 10, "az": "nova", "group": "web"},
+            {"name": "web[1]", "vcpus": 4, "ram_mb": 8192, "disk_gb": 10, "az": "nova", "group": "web",
+             "extra_specs": {"capabilities:cpu_info:features": "<all-in> aes avx2 and quite a lot of others"}},
+        ],
+    });
+    let (mut scheduler, requests) = Scenario::parse(&scenario.to_string())
+        .expect("well-formed")
+        .load(Profile::Legacy)
+        .expect("valid");
+    let mut text = scheduler.explain(&requests[0]).to_string();
+    assert_eq!(
+        scheduler.place(&requests[0]).map(|host| host.to_string()),
+        Some("n1".to_owned())
+    );
+    text.push_str(&scheduler.explain(&requests[1]).to_string());
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    insta::assert_snapshot!(text, @r#"
+    web[0]: n1, 0.25 above the next of 2 that pass
+      n1  passes, weight 1.5 (ram 16384: 1, disk 102400: 0.5) <- chosen
+      n2  zone: wants zone nova, host is in rack-2
+          RAM: wants 8 GiB, 3.5 GiB of 96 GiB × 1.5 left
+          CPU: wants 4, 1 of 8 left
+      n3  RAM: wants 8 GiB, the whole host has 4 GiB
+      n4.a-rather-long-name.example.org
+          CPU: wants 4, 1 of 8 left
+      n5  passes, weight 1.25 (ram 12288: 0.75, disk 102400: 0.5)
+    web[1]: no valid host among 5
+      n1  capability: cpu_info:features wants "<all-in> aes avx2 and quite a lot of
+            others", host has none
+          anti-affinity: holds 1 of group web
+      n2  zone: wants zone nova, host is in rack-2
+          RAM: wants 8 GiB, 3.5 GiB of 96 GiB × 1.5 left
+          CPU: wants 4, 1 of 8 left
+          capability: cpu_info:features wants "<all-in> aes avx2 and quite a lot of
+            others", host has none
+      n3  RAM: wants 8 GiB, the whole host has 4 GiB
+          capability: cpu_info:features wants "<all-in> aes avx2 and quite a lot of
+            others", host has none
+      n4.a-rather-long-name.example.org
+          CPU: wants 4, 1 of 8 left
+          capability: cpu_info:features wants "<all-in> aes avx2 and quite a lot of
+            others", host has none
+      n5  capability: cpu_info:features wants "<all-in> aes avx2 and quite a lot of
+            others", host has none
+    "#);
+
+    let outcome = scheduler.place_batch(&requests[1..]);
+    let conflict = outcome.unplaced[0]
+        .conflict
+        .as_ref()
+        .expect("one failure")
+        .to_string();
+    insta::assert_snapshot!(conflict, @r#"
+    none of 5 hosts passes ComputeCapabilitiesFilter (refused: AvailabilityZoneFilter 1, RamFilter 2, CoreFilter 2, ComputeCapabilitiesFilter 5, ServerGroupAntiAffinityFilter 1); it would fit with n5 meeting cpu_info:features "<all-in> aes avx2 and quite a lot of others", or one more host in nova with 8 GiB free, 10 GiB of disk, 4 vCPU, capabilities:cpu_info:features "<all-in> aes avx2 and quite a lot of others"
+    "#);
+}

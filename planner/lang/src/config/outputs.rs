@@ -1,0 +1,330 @@
+//! Outputs, now and once hosts are known.
+
+use super::conditions::{
+    Failures, Subject, Verdict, check_depends_on, judge_of, judged, resource_rules, rules,
+};
+use super::declarations::Declared;
+use super::evaluate::Evaluated;
+use super::graph::Node;
+use super::instances::instances;
+use super::program::ModuleId;
+use super::values::ValueStep;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::eval::{Checked, Environment, Evaluator, Limits};
+use crate::functions::FileReader;
+use crate::value::{Fields, Kind as ValueKind, Marks, Type, Value, convert, encode_json};
+use drover_core::plan::{Check, CheckKind};
+use drover_types::{Address, HostName, Kind};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An output's value.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The value; unknown where it needs hosts that are not chosen yet.
+    pub value: Value,
+    /// Whether it is hidden in what people read.
+    pub sensitive: bool,
+    /// What the file says it is.
+    pub description: Option<String>,
+}
+
+impl Output {
+    /// The value as JSON for records and `drover output`; nothing while it is not wholly known. Numbers that JSON
+    /// libraries cannot hold become the nearest they can.
+    #[must_use]
+    pub fn to_json(&self) -> Option<serde_json::Value> {
+        let text = encode_json(&self.value).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+}
+
+/// Who sees an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// People: the root module's.
+    People,
+    /// The caller of a module.
+    Caller,
+}
+
+/// Evaluates one output block; also tells whether one of its conditions needs what is not known yet.
+pub(super) fn read_output(
+    declared: &Declared,
+    context: String,
+    audience: Audience,
+    evaluator: &mut Evaluator<'_>,
+) -> (Output, bool) {
+    evaluator.enter(declared.file, Some(context));
+    check_depends_on(declared, evaluator);
+    let constant = |evaluator: &mut Evaluator<'_>, name: &str, ty: &Type| {
+        let expression = declared.argument(name)?;
+        let value = evaluator.eval(expression);
+        match convert(&value, ty) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let detail = format!("The argument {name:?} cannot be used: {error}.");
+                evaluator.fail(expression, Diagnostic::error("Invalid argument value", detail));
+                None
+            }
+        }
+    };
+    let sensitive = constant(evaluator, "sensitive", &Type::Bool)
+        .and_then(|value| value.as_bool())
+        .unwrap_or(false);
+    let description =
+        constant(evaluator, "description", &Type::String).and_then(|value| value.as_str().map(str::to_owned));
+    let ephemeral = constant(evaluator, "ephemeral", &Type::Bool)
+        .and_then(|value| value.as_bool())
+        .unwrap_or(false);
+    let mut open = false;
+    let mut refused = false;
+    if ephemeral
+        && audience == Audience::People
+        && let Some(expression) = declared.argument("ephemeral")
+    {
+        let detail = "Outputs of the root module are recorded, so they cannot be ephemeral. Those of other modules can.";
+        evaluator.fail(
+            expression,
+            Diagnostic::error("Ephemeral output not allowed", detail),
+        );
+        refused = true;
+    }
+    let rules = rules(&declared.block.body, "precondition", Subject::OutputPrecondition);
+    let judged = judged(CheckKind::OutputValue, &[], &format!("output.{}", declared.name));
+    // Those of other modules are their caller's to know.
+    if audience == Audience::People && !rules.is_empty() {
+        evaluator.checked.begin(&judged);
+    }
+    for rule in rules {
+        match judge_of(&rule, &judged, evaluator) {
+            Verdict::Holds => {}
+            Verdict::Open => open = true,
+            Verdict::Wrong => refused = true,
+            Verdict::Fails(diagnostic) => {
+                refused = true;
+                evaluator.report(*diagnostic);
+            }
+        }
+    }
+    let value = match declared.argument("value").filter(|_| !refused) {
+        Some(expression) => {
+            let value = evaluator.eval(expression);
+            if audience == Audience::People && value.holds_ephemeral() {
+                let detail = format!(
+                    "The output {:?} holds an ephemeral value. Outputs are recorded, and ephemeral values must not be: \
+                     leave it out, or write ephemeralasnull(...).",
+                    declared.name
+                );
+                return (
+                    Output {
+                        value: evaluator.fail(
+                            expression,
+                            Diagnostic::error("Output refers to ephemeral values", detail),
+                        ),
+                        sensitive,
+                        description,
+                    },
+                    false,
+                );
+            }
+            if audience == Audience::People && value.holds_sensitive() && !sensitive && !value.is_failed() {
+                let detail = format!(
+                    "The output {:?} holds a sensitive value. To show it hidden, write sensitive = true in the output.",
+                    declared.name
+                );
+                evaluator.fail(
+                    expression,
+                    Diagnostic::error("Output refers to sensitive values", detail),
+                )
+            } else {
+                value
+            }
+        }
+        None => Value::failed(),
+    };
+    let output = Output {
+        value: value.marked(Marks::SENSITIVE.when(sensitive) | Marks::EPHEMERAL.when(ephemeral)),
+        sensitive,
+        description,
+    };
+    (output, open)
+}
+
+/// The outputs once hosts are chosen. Servers that are not in `hosts` have none; what refers to theirs stays
+/// unknown.
+pub fn resolve_outputs(
+    evaluated: &Evaluated,
+    hosts: &BTreeMap<Address, HostName>,
+    files: &dyn FileReader,
+) -> (BTreeMap<String, Output>, Diagnostics) {
+    let placed = resolve_placed(evaluated, hosts, files);
+    (placed.outputs, placed.found)
+}
+
+/// What is known once hosts are chosen.
+#[derive(Debug)]
+pub struct Placed {
+    /// The outputs.
+    pub outputs: BTreeMap<String, Output>,
+    /// What the conditions of the files came to.
+    pub checks: Vec<Check>,
+    /// What is found wrong then.
+    pub found: Diagnostics,
+}
+
+/// The outputs and what the conditions came to, once hosts are chosen; otherwise as [`resolve_outputs`].
+pub fn resolve_placed(
+    evaluated: &Evaluated,
+    hosts: &BTreeMap<Address, HostName>,
+    files: &dyn FileReader,
+) -> Placed {
+    if evaluated.later.is_empty() {
+        return Placed {
+            outputs: evaluated.outputs.clone(),
+            checks: evaluated.checked.list(),
+            found: Diagnostics::default(),
+        };
+    }
+    let resolved = resolve(evaluated, hosts, files);
+    Placed {
+        outputs: resolved.outputs,
+        checks: resolved.checked.list(),
+        found: resolved.found,
+    }
+}
+
+/// What names stand for once hosts are chosen, and what follows from that.
+pub(super) struct Resolved {
+    pub(super) environment: Environment,
+    pub(super) outputs: BTreeMap<String, Output>,
+    checked: Checked,
+    pub(super) found: Diagnostics,
+}
+
+/// What names stand for once hosts are chosen, the outputs, and what is found wrong then.
+pub(super) fn resolve(
+    evaluated: &Evaluated,
+    hosts: &BTreeMap<Address, HostName>,
+    files: &dyn FileReader,
+) -> Resolved {
+    let mut outputs = evaluated.outputs.clone();
+    let Some(file) = evaluated.sources.iter().next().map(|(id, _)| id) else {
+        return Resolved {
+            environment: evaluated.environment.clone(),
+            outputs,
+            checked: evaluated.checked.clone(),
+            found: Diagnostics::default(),
+        };
+    };
+    let mut evaluator = Evaluator::new(&evaluated.sources, files, file, Limits::default());
+    evaluator.environment = evaluated.environment.clone();
+    evaluator.checked = evaluated.checked.clone();
+    let mut modules = evaluated.modules.clone();
+    modules.change_names(&mut evaluator, |names| {
+        for ((kind, _), value) in &mut names.resources {
+            if *kind == Kind::Server {
+                *value = with_hosts(value, hosts);
+            }
+        }
+    });
+    let program = &evaluated.program;
+    // What is wrong with types and defaults of variables was reported before.
+    let values = ValueStep::new(program, &evaluated.sources, &mut Diagnostics::default());
+    for step in &evaluated.later {
+        match &step.node {
+            Node::Output(name) if step.module == ModuleId::ROOT => {
+                modules.see(&mut evaluator, ModuleId::ROOT);
+                modules.enter(&mut evaluator, ModuleId::ROOT, 0);
+                let declared = &program.root().outputs[name];
+                let (output, _) =
+                    read_output(declared, declared.title.clone(), Audience::People, &mut evaluator);
+                outputs.insert(name.to_string(), output);
+            }
+            Node::Resource(kind, name) => {
+                let declared = &program.declarations(step.module).resources[&(*kind, name.clone())];
+                modules.see(&mut evaluator, step.module);
+                for at in modules.each(step.module) {
+                    modules.enter(&mut evaluator, step.module, at);
+                    let context = modules.instance(step.module, at).context(&declared.title);
+                    judge_again(*kind, declared, context, &mut evaluator);
+                }
+            }
+            Node::Local(_)
+            | Node::Variable(_)
+            | Node::Output(_)
+            | Node::Check(_)
+            | Node::Settings
+            | Node::Data(..)
+            | Node::Instances
+            | Node::Whole => {
+                values.evaluate(step, program, &mut modules, &mut evaluator);
+            }
+        }
+    }
+    modules.see(&mut evaluator, ModuleId::ROOT);
+    modules.enter(&mut evaluator, ModuleId::ROOT, 0);
+    let environment = evaluator.environment.clone();
+    Resolved {
+        environment,
+        outputs,
+        checked: std::mem::take(&mut evaluator.checked),
+        found: evaluator.into_diagnostics(),
+    }
+}
+
+/// Judges the conditions of a block's instances, now that hosts are known.
+fn judge_again(kind: Kind, declared: &Declared, context: String, evaluator: &mut Evaluator<'_>) {
+    evaluator.enter(declared.file, Some(context));
+    let whole = evaluator
+        .environment
+        .resources
+        .get(&(kind, declared.name.clone()))
+        .cloned();
+    let rules = resource_rules(declared);
+    let mut failures = Failures::default();
+    for (_, instance) in instances(declared, evaluator).each() {
+        let value = match (&instance.index, &instance.each) {
+            (Some(index), _) => whole
+                .as_ref()
+                .and_then(Value::as_items)
+                .and_then(|items| items.get(usize::try_from(*index).ok()?)),
+            (None, Some((key, _))) => whole
+                .as_ref()
+                .and_then(Value::as_fields)
+                .and_then(|fields| fields.get(key)),
+            (None, None) => whole.as_ref(),
+        };
+        let Some((value, address)) =
+            value.and_then(|value| Some((value, value.as_fields()?.declared()?.clone())))
+        else {
+            continue;
+        };
+        evaluator.enter_instance(instance);
+        failures.judge(&rules, &address, value, evaluator);
+    }
+    failures.report(&mut evaluator.diagnostics);
+}
+
+/// A server's object, or all of a block's, with the hosts filled in.
+fn with_hosts(value: &Value, hosts: &BTreeMap<Address, HostName>) -> Value {
+    if let Some(items) = value.as_items() {
+        return Value::tuple(items.iter().map(|item| with_hosts(item, hosts)).collect());
+    }
+    let Some(fields) = value.as_fields() else {
+        return value.clone();
+    };
+    let Some(address) = fields.declared() else {
+        return Value::object(
+            fields
+                .iter()
+                .map(|(key, item)| (key.clone(), with_hosts(item, hosts))),
+        );
+    };
+    let Some(host) = hosts.get(address) else {
+        return value.clone();
+    };
+    let mut by_name = fields.by_name().clone();
+    by_name.insert("host".into(), Value::from(host.as_str()));
+    ValueKind::Object(Arc::new(Fields::of_declared(address.clone(), by_name))).into()
+}

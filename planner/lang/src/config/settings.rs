@@ -1,0 +1,257 @@
+//! The `drover` block: fleet, project, store and scheduler.
+
+use super::arguments::Arguments;
+use super::declarations::Declared;
+use super::dynamic::only;
+use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::eval::Evaluator;
+use drover_core::model::{PolicySettings, SchedulerSettings, Strictness};
+use drover_core::placement::{Filter, Weigher, Weights};
+use drover_types::{FleetName, ProjectName};
+
+/// Where the fleet's records are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateSettings {
+    /// A folder of this machine; relative to the configuration's folder.
+    Local {
+        /// The folder.
+        path: String,
+    },
+    /// An etcd cluster.
+    Etcd {
+        /// URLs of its members.
+        endpoints: Vec<String>,
+        /// The authority that its certificates come from.
+        ca_file: Option<String>,
+        /// The certificate shown to it.
+        cert_file: Option<String>,
+        /// Its key.
+        key_file: Option<String>,
+    },
+}
+
+/// The certificate that drover shows to agents, and the authority it checks theirs by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The fleet's root certificate.
+    pub ca_file: String,
+    /// Our certificate.
+    pub cert_file: String,
+    /// Its key.
+    pub key_file: String,
+}
+
+/// The `drover` block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The fleet's name.
+    pub fleet: FleetName,
+    /// The project; `default` where none is named.
+    pub project: ProjectName,
+    /// Where the records are; `.drover` beside the files where nothing is said.
+    pub state: StateSettings,
+    /// The certificate shown to agents, where the files say which.
+    pub tls: Option<TlsSettings>,
+    /// How servers are placed.
+    pub scheduler: SchedulerSettings,
+    /// What must be true of the fleet as a plan leaves it.
+    pub policy: PolicySettings,
+}
+
+/// Evaluates the block; nothing where something needed is wrong.
+pub(super) fn read_settings(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<Settings> {
+    evaluator.enter(declared.file, Some(declared.title.clone()));
+    let mut arguments = Arguments::new(evaluator, declared);
+    let fleet = arguments.parsed::<FleetName>("fleet");
+    let fleet = arguments.require("fleet", fleet);
+    let project = arguments.parsed::<ProjectName>("project");
+    let complete = arguments.complete();
+    // All are kept until all are read: expressions are remembered by where they stand in memory.
+    let blocks = ["state", "scheduler", "tls", "policy"].map(|word| only(declared, word, evaluator));
+    let [state, scheduler, tls, policy] = &blocks;
+    let state = match state.as_ref()? {
+        Some(block) => block.within(evaluator, read_state),
+        None => Some(StateSettings::Local {
+            path: ".drover".to_owned(),
+        }),
+    };
+    let scheduler = match scheduler.as_ref()? {
+        Some(block) => block.within(evaluator, read_scheduler),
+        None => Some(SchedulerSettings::default()),
+    };
+    let tls = match tls.as_ref()? {
+        Some(block) => Some(block.within(evaluator, read_tls)?),
+        None => None,
+    };
+    let policy = match policy.as_ref()? {
+        Some(block) => block.within(evaluator, read_policy),
+        None => Some(PolicySettings::default()),
+    };
+    evaluator.forget_expressions();
+    if !complete {
+        return None;
+    }
+    Some(Settings {
+        fleet: fleet?,
+        project: project.unwrap_or_else(|| "default".parse().expect("a valid name")),
+        state: state?,
+        tls,
+        scheduler: scheduler?,
+        policy: policy?,
+    })
+}
+
+fn read_tls(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<TlsSettings> {
+    evaluator.enter(declared.file, Some(declared.title.clone()));
+    let mut arguments = Arguments::new(evaluator, declared);
+    let files = ["ca_file", "cert_file", "key_file"].map(|name| arguments.text(name));
+    let [ca_file, cert_file, key_file] = files;
+    Some(TlsSettings {
+        ca_file: ca_file?,
+        cert_file: cert_file?,
+        key_file: key_file?,
+    })
+}
+
+fn read_state(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<StateSettings> {
+    evaluator.enter(declared.file, Some(declared.title.clone()));
+    const LOCAL: [&str; 1] = ["path"];
+    const ETCD: [&str; 4] = ["endpoints", "ca_file", "cert_file", "key_file"];
+    let store = &*declared.name;
+    let foreign: &[&str] = match store {
+        "local" => &ETCD,
+        "etcd" => &LOCAL,
+        _ => {
+            if !declared.block.labels.is_empty() {
+                let detail =
+                    format!("There is no store of type {store:?}. There are \"local\" and \"etcd\".");
+                let diagnostic = Diagnostic::error("Unknown store", detail).at_maybe(declared.header);
+                evaluator.report(diagnostic.hint(did_you_mean(store, ["local", "etcd"])));
+            }
+            return None;
+        }
+    };
+    let mut arguments = Arguments::new(evaluator, declared);
+    for name in foreign {
+        if let Some(expression) = declared.argument(name) {
+            arguments.wrong(
+                name,
+                expression,
+                &format!("the store {store:?} does not have it"),
+                None,
+            );
+        }
+    }
+    if store == "local" {
+        let path = arguments.text("path").unwrap_or_else(|| ".drover".to_owned());
+        return arguments.complete().then_some(StateSettings::Local { path });
+    }
+    let endpoints = arguments.texts("endpoints");
+    if let Some((list, expression)) = &endpoints {
+        if list.is_empty() {
+            arguments.wrong("endpoints", expression, "at least one URL is required", None);
+        }
+        for url in list {
+            if !url.starts_with("https://") && !url.starts_with("http://") {
+                let hint = Some(format!("write \"https://{url}\""));
+                arguments.wrong("endpoints", expression, &format!("{url:?} is not a URL"), hint);
+            }
+        }
+    } else if declared.argument("endpoints").is_none() {
+        let detail = "The store \"etcd\" needs its members: endpoints = [\"https://10.0.0.1:2379\"]";
+        arguments
+            .evaluator
+            .report(Diagnostic::error("Missing required argument", detail).at_maybe(declared.header));
+        return None;
+    }
+    let files = ["ca_file", "cert_file", "key_file"].map(|name| arguments.text(name));
+    let complete = arguments.complete();
+    let [ca_file, cert_file, key_file] = files;
+    let (endpoints, _) = endpoints?;
+    complete.then_some(StateSettings::Etcd {
+        endpoints,
+        ca_file,
+        cert_file,
+        key_file,
+    })
+}
+
+fn read_policy(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<PolicySettings> {
+    evaluator.enter(declared.file, Some(declared.title.clone()));
+    let mut arguments = Arguments::new(evaluator, declared);
+    let n_plus_one = arguments.word("n_plus_one", Strictness::ALL, Strictness::as_str);
+    arguments.complete().then_some(PolicySettings {
+        n_plus_one: n_plus_one.unwrap_or_default(),
+    })
+}
+
+fn read_scheduler(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<SchedulerSettings> {
+    evaluator.enter(declared.file, Some(declared.title.clone()));
+    let mut arguments = Arguments::new(evaluator, declared);
+    let mut settings = SchedulerSettings::default();
+    if let Some((filters, expression)) = arguments.texts("filters") {
+        let unknown: Vec<&String> = filters
+            .iter()
+            .filter(|name| Filter::named(name).is_none())
+            .collect();
+        if let Some(first) = unknown.first() {
+            let known = Filter::CONFIGURABLE.map(Filter::name);
+            let names: Vec<String> = unknown.iter().map(|name| format!("{name:?}")).collect();
+            let problem = format!(
+                "there is no filter {}; there are {}",
+                names.join(", "),
+                known.join(", ")
+            );
+            arguments.wrong("filters", expression, &problem, did_you_mean(first, known));
+        }
+        settings.filters = filters;
+    }
+    if let Some((weights, expression)) = arguments.numbers_by_name("weights") {
+        let known = Weigher::ALL.map(Weigher::key);
+        let mut problems = Vec::new();
+        let mut hint = None;
+        for (name, multiplier) in &weights {
+            if Weigher::named(name).is_none() {
+                problems.push(format!(
+                    "there is no weigher {name:?}; there are {}",
+                    known.join(", ")
+                ));
+                hint = hint.or_else(|| did_you_mean(name, known));
+            }
+            if !Weights::ALLOWED.contains(multiplier) {
+                problems.push(format!("the multiplier of {name} must be between -1e9 and 1e9"));
+            }
+        }
+        // One place has one message.
+        if !problems.is_empty() {
+            arguments.wrong("weights", expression, &problems.join("; and "), hint);
+        }
+        settings.weights = weights;
+    }
+    for (name, ratio) in [
+        ("ram_allocation_ratio", &mut settings.ram_allocation_ratio),
+        ("disk_allocation_ratio", &mut settings.disk_allocation_ratio),
+        ("cpu_allocation_ratio", &mut settings.cpu_allocation_ratio),
+    ] {
+        *ratio = arguments.ratio(name).unwrap_or(*ratio);
+    }
+    if let Some(zone) = arguments.text("default_availability_zone") {
+        settings.default_availability_zone = zone;
+    }
+    if let Some(limit) = arguments.whole("max_instances_per_host", 0, u32::MAX) {
+        settings.max_instances_per_host = limit;
+    }
+    if let Some(limit) = arguments.whole("max_io_ops_per_host", 0, u32::MAX) {
+        settings.max_io_ops_per_host = limit;
+    }
+    if let Some((hosts, _)) = arguments.texts("isolated_hosts") {
+        settings.isolated_hosts = hosts.into_iter().collect();
+    }
+    if let Some((images, _)) = arguments.texts("isolated_images") {
+        settings.isolated_images = images.into_iter().collect();
+    }
+    if let Some(restrict) = arguments.truth("restrict_isolated_hosts_to_isolated_images") {
+        settings.restrict_isolated_hosts_to_isolated_images = restrict;
+    }
+    arguments.complete().then_some(settings)
+}

@@ -1,0 +1,242 @@
+//! `data` blocks: what the store records, of this project and of others.
+
+mod support;
+
+use drover_core::record::{Entry, Layout, Records};
+use drover_lang::config::Identities;
+use serde_json::{Value as Json, json};
+use std::sync::Arc;
+use support::{BASE, Outcome, inputs, load, new_store, validate};
+
+fn host(address: &str, zone: &str, ssd: &str) -> Json {
+    json!({
+        "format": 1, "generation": 1,
+        "spec": { "address": address, "availability_zone": zone, "labels": { "ssd": ssd }, "state": "active" },
+    })
+}
+
+fn server(name: &str, host: &str, role: &str) -> Json {
+    json!({
+        "format": 1, "generation": 1, "incarnation": 1, "id": "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+        "host": host, "vm_state": "active",
+        "spec": {
+            "name": name, "flavor": "flavor.small", "power": "on", "labels": { "role": role },
+            "size": { "vcpus": 2, "ram": "512MiB", "disk": "10GiB" },
+            "image": {
+                "address": "image.debian",
+                "checksum": "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            },
+        },
+    })
+}
+
+/// A store with two projects.
+fn records() -> Records {
+    let layout = |project: &str| {
+        let fleet = "prod".parse().expect("a name");
+        Layout::new(&fleet, &project.parse().expect("a name"))
+    };
+    let (own, other) = (layout("default"), layout("network"));
+    let address = |text: &str| text.parse().expect("an address");
+    let host_name = |text: &str| text.parse().expect("a name");
+    let image = json!({
+        "format": 1, "generation": 1,
+        "spec": {
+            "source": "https://images.example/debian-12.qcow2",
+            "checksum": "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        },
+    });
+    let entries = [
+        (
+            own.host(&host_name("n1")),
+            host("n1.example:7443", "rack-1", "true"),
+        ),
+        (
+            own.host(&host_name("n2")),
+            host("n2.example:7443", "rack-2", "false"),
+        ),
+        (
+            own.host(&host_name("n3")),
+            host("n3.example:7443", "rack-2", "true"),
+        ),
+        (own.resource(&address("image.debian")), image),
+        (
+            own.resource(&address("server.web[0]")),
+            server("web-0", "n1", "web"),
+        ),
+        (
+            own.resource(&address("server.web[1]")),
+            server("web-1", "n2", "web"),
+        ),
+        (own.resource(&address("server.db")), server("db", "n2", "db")),
+        (
+            other.resource(&address("server.gateway")),
+            server("gateway", "n9", "net"),
+        ),
+    ];
+    Records {
+        fleet: "prod".parse().expect("a name"),
+        revision: 7,
+        entries: entries
+            .into_iter()
+            .map(|(key, value)| Entry {
+                key,
+                value: value.to_string().into_bytes(),
+                mod_revision: 1,
+            })
+            .collect(),
+    }
+}
+
+fn plan(text: &str) -> Outcome {
+    let identities = match new_store() {
+        Identities::Read {
+            lineage,
+            servers,
+            created,
+            succeeded,
+            ..
+        } => Identities::Read {
+            lineage,
+            servers,
+            created,
+            succeeded,
+            records: Some(Arc::new(records())),
+        },
+        Identities::Unread => Identities::Unread,
+    };
+    load(
+        &[("main.hcl", &format!("{BASE}{text}"))],
+        &inputs(&[], identities),
+    )
+}
+
+fn value(outcome: &Outcome, name: &str) -> Json {
+    assert_eq!(outcome.rendered, "");
+    let evaluated = outcome.evaluated.as_ref().expect("no errors");
+    evaluated.outputs[name].to_json().expect("known")
+}
+
+const BLOCKS: &str = r#"
+data "host" "n1" {}
+data "host" "spare" { name = "n3" }
+data "image" "debian" {}
+data "server" "db" {}
+data "server" "web" {
+  count   = 2
+  address = "server.web[${count.index}]"
+}
+data "server" "gateway" { project = "network" }
+data "hosts" "ssd" { labels = { ssd = "true" } }
+data "hosts" "rack2" { availability_zone = "rack-2" }
+data "servers" "web" { labels = { role = "web" } }
+data "servers" "there" { host = "n2" }
+
+server "beside" {
+  for_each          = data.hosts.ssd.hosts
+  flavor            = flavor.small
+  image             = image.debian
+  availability_zone = each.value.availability_zone
+  labels            = { gateway = data.server.gateway.host, peers = join(",", data.server.web[*].name) }
+}
+output "all" {
+  value = [
+    data.host.n1.address, data.host.spare.name, data.image.debian.source, data.server.db.host,
+    data.server.db.vcpus, data.server.db.ram_bytes, data.server.db.flavor, data.server.db.group,
+    data.hosts.ssd.names, data.hosts.rack2.names, data.servers.web.addresses,
+    [for server in data.servers.there.servers : server.name], data.server.web[1].id,
+  ]
+}
+"#;
+
+#[test]
+fn records_are_values_of_the_plan() {
+    let outcome = plan(BLOCKS);
+    assert_eq!(
+        value(&outcome, "all"),
+        json!([
+            "n1.example:7443",
+            "n3",
+            "https://images.example/debian-12.qcow2",
+            "n2",
+            2,
+            536_870_912,
+            "flavor.small",
+            null,
+            ["n1", "n3"],
+            ["n2", "n3"],
+            ["server.web[0]", "server.web[1]"],
+            ["db", "web-1"],
+            "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+        ])
+    );
+    let desired = outcome.evaluated.expect("no errors").desired;
+    let server = &desired.servers[&"server.beside[\"n3\"]".parse().expect("an address")];
+    assert_eq!(server.spec.availability_zone.as_deref(), Some("rack-2"));
+    assert_eq!(server.spec.labels["gateway"], "n9");
+    assert_eq!(server.spec.labels["peers"], "web-0,web-1");
+}
+
+/// Without a store, blocks stand for what is not known; their attributes are checked all the same.
+#[test]
+fn files_alone_are_checked_without_records() {
+    let outcome = validate(&format!("{BASE}{BLOCKS}"));
+    assert_eq!(outcome.rendered, "");
+    assert!(outcome.evaluated.is_some());
+    let outcome = validate(&format!(
+        "{BASE}data \"server\" \"db\" {{}}\noutput \"x\" {{ value = data.server.db.hots }}\n"
+    ));
+    insta::assert_snapshot!("attribute", outcome.rendered);
+}
+
+#[test]
+fn mistakes() {
+    insta::assert_snapshot!(
+        "mistakes",
+        plan(
+            r#"
+data "host" "n9" {}
+data "host" "typo" { name = "n11" }
+data "server" "web" {}
+data "server" "far" {
+  project = "netwrok"
+  address = "server.gateway"
+}
+data "server" "wrong" { address = "image.debian" }
+data "image" "labelled" { labels = { a = "b" } }
+data "hosts" "state" { state = "lost" }
+data "flavor" "small" {}
+data "server" {}
+data "host" "n9" { nme = "x" }
+output "a" { value = data.host.none.address }
+output "b" { value = data.hots.n1 }
+output "c" { value = data.host }
+server "x" {
+  flavor = flavor.small
+  image  = data.image.labelled
+}
+data "host" "me" { name = data.host.me.name }
+"#
+        )
+        .rendered
+    );
+}
+
+/// As in `drover test`.
+#[test]
+fn a_plan_without_a_store_says_that_there_are_no_records() {
+    let text = format!("{BASE}data \"host\" \"n1\" {{}}\n");
+    let outcome = load(&[("main.hcl", &text)], &inputs(&[], new_store()));
+    insta::assert_snapshot!("no_records", outcome.rendered);
+}
+
+#[test]
+fn a_server_cannot_use_a_record_as_an_image() {
+    insta::assert_snapshot!(
+        "record_as_image",
+        plan(
+            "data \"image\" \"debian\" {}\nserver \"x\" {\n  flavor = flavor.small\n  image = data.image.debian\n}\n"
+        )
+        .rendered
+    );
+}
