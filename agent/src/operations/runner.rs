@@ -178,7 +178,8 @@ impl Operations {
     }
 
     /// Admits a request; where it may begin, runs `work` in a task of its own. The stream is the caller's
-    /// view only: dropping it changes nothing.
+    /// view only: dropping it changes nothing, nor does dropping this future: a client that is killed just as
+    /// its request is logged leaves an operation that is worked on.
     ///
     /// # Errors
     /// The refusal, with its kind in the metadata `drover-refusal`; or the log's failure. Nothing was done in
@@ -191,9 +192,22 @@ impl Operations {
         if self.inner.stopping.is_cancelled() {
             return Err(Status::unavailable("the agent is stopping; ask again later"));
         }
+        let admission = self.clone().admit(new, |handle| work(handle).boxed());
+        match self.inner.tasks.spawn(admission).await {
+            Ok(admitted) => admitted,
+            Err(fault) => Err(Status::internal(format!(
+                "could not begin the operation: {fault}"
+            ))),
+        }
+    }
+
+    async fn admit<F>(self, new: NewOperation, work: F) -> Result<OperationStream, Status>
+    where
+        F: FnOnce(OperationHandle) -> BoxFuture<'static, WorkResult> + Send + 'static,
+    {
         let (operation, kind, request_id) = (new.header.operation, new.kind, new.header.request_id.clone());
         let incoming = new.incoming();
-        let inner = self.inner.clone();
+        let (inner, beginning) = (self.inner.clone(), self.inner.clone());
         let (steps, _) = watch::channel(Step::Begun);
         let admitted = self
             .inner
@@ -209,12 +223,9 @@ impl Operations {
                     };
                     (admission.append, admitted)
                 },
-                {
-                    let inner = self.inner.clone();
-                    move |admitted| {
-                        if let Admitted::Started(steps) = admitted {
-                            inner.live().insert(operation, steps.clone());
-                        }
+                move |admitted| {
+                    if let Admitted::Started(steps) = admitted {
+                        beginning.live().insert(operation, steps.clone());
                     }
                 },
             )
@@ -223,8 +234,7 @@ impl Operations {
         match admitted {
             Admitted::Started(steps) => {
                 let receiver = steps.subscribe();
-                let began = move |handle| work(handle).boxed();
-                self.own(operation, kind, &request_id, steps, began);
+                self.own(operation, kind, &request_id, steps, work);
                 Ok(running(operation, false, receiver))
             }
             Admitted::Attached(receiver) => Ok(running(operation, true, receiver)),

@@ -63,7 +63,7 @@ async fn outcome(stream: &mut OperationStream) -> Outcome {
                 return finished.outcome.expect("an outcome");
             }
             Some(Event::Progress(_) | Event::Accepted(_)) => {}
-            None => panic!("an empty event"),
+            None => panic!("nothing was told for long"),
         }
     }
 }
@@ -118,6 +118,26 @@ async fn work_goes_on_without_its_client_and_runs_once() {
     let other = operations.run(asking(1, 1, "b"), |_| async { image(true) }).await;
     let status = other.err().expect("another request under the same id");
     assert_eq!(status.code(), Code::AlreadyExists);
+}
+
+#[tokio::test]
+async fn a_request_whose_client_is_gone_before_the_answer_is_worked_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let operations = open(dir.path());
+    let mut asked = operations
+        .run(asking(1, 1, "a"), |_| async { image(false) })
+        .boxed();
+    // It is sent to the log, and nobody is left to hear what the log says.
+    assert!(futures::poll!(asked.as_mut()).is_pending());
+    drop(asked);
+    let mut stream = loop {
+        match operations.watch(OperationId::from_uuid(Uuid::from_u128(1))).await {
+            Ok(stream) => break stream,
+            Err(status) => assert_eq!(status.code(), Code::NotFound),
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(!is_cached(&outcome(&mut stream).await));
 }
 
 #[tokio::test]

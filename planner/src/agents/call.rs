@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 /// How long an operation's stream may be silent before the connection is looked at anew; agents send a sign
-/// of life more often.
+/// of life every 15 s.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long it is tried to reach an agent again once an operation was, or may have been, sent.
 const REATTACH: Duration = Duration::from_secs(30);
@@ -154,7 +154,7 @@ impl Agents {
 
     /// Attaches to an operation. Answers as [`Agents::call`], or `NotFound`.
     pub async fn watch(&self, operation: OperationId, host: &HostName, events: &Events) {
-        let give_up = Instant::now() + REATTACH;
+        let mut give_up = Instant::now() + REATTACH;
         let reason = loop {
             let last = match self.channel(host).await {
                 Err(error) => chain(&error),
@@ -168,7 +168,10 @@ impl Agents {
                     {
                         Ok(answer) => match follow(operation, host, answer.into_inner(), events).await {
                             Followed::Ended => return,
-                            Followed::Broken(why) => why,
+                            Followed::Broken(why) => {
+                                give_up = Instant::now() + REATTACH;
+                                why
+                            }
                         },
                         Err(status) if status.code() == Code::NotFound => {
                             return tell(

@@ -22,6 +22,7 @@ mod guest;
 mod host;
 mod network;
 mod node;
+mod panics;
 mod pki;
 mod process;
 mod start;
@@ -190,6 +191,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        panics::show_again();
         if self.at_drop == AtDrop::TakeDown
             && let Err(error) = self.take_down()
         {

@@ -8,7 +8,7 @@ use super::host::{Host, Listening};
 use super::node::{Holder, Life, Node, NodeSpec, View, create_dir};
 use super::process::ProcessRef;
 use super::state::{LabState, Member, Role};
-use super::{AtDrop, Etcd, Lab, LabError, error, network, state, teardown};
+use super::{AtDrop, Etcd, Lab, LabError, error, network, panics, state, teardown};
 
 /// Addresses leave room for this many; two cores do not.
 const MAX_HOSTS: u8 = 50;
@@ -60,6 +60,7 @@ impl LabBuilder {
     /// Removes abandoned labs, then brings this one up; returns when every libvirtd and every etcd
     /// member answers. On an error nothing of it is left.
     pub fn start(self) -> Result<Lab, LabError> {
+        panics::remember();
         check_machine(self.etcd)?;
         for removed in teardown::remove_abandoned()? {
             eprintln!("lab: removed the abandoned lab {}", removed.id);

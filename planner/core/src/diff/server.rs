@@ -287,6 +287,7 @@ fn find(
     let nothing = Sighting::default();
     let sighting = sighting.unwrap_or(&nothing);
     let active: Vec<(&HostName, &ObservedDomain)> = sighting.active().collect();
+    let settle = server.settle.clone();
     let mut hold = |severity, message: String, hint: &str| {
         server.held_back = true;
         diff.findings.push(finding(severity, address, message, hint));
@@ -327,8 +328,7 @@ fn find(
     };
     let Some((host, domain)) = found else {
         // Its create is under way: apply hears how it ends before anything else.
-        let arriving = |id: &OperationId| context.sightings.operation(placed.host, *id) == Some(true);
-        if server.settle.iter().any(arriving) {
+        if is_worked_on(context, &settle, placed.host) {
             server.seat = Some(Seat {
                 host: placed.host.clone(),
                 epoch: placed.epoch,
@@ -372,7 +372,7 @@ fn find(
     server.seat = Some(Seat {
         host: host.clone(),
         epoch: domain.held_epoch.unwrap_or(placed.epoch),
-        running: is_active(domain.power_state),
+        running: is_active(domain.power_state) || is_worked_on(context, &settle, host),
     });
     if host != placed.host {
         diff.drift.push(Drift {
@@ -442,6 +442,13 @@ fn find(
     true
 }
 
+/// Whether one of a server's open operations runs on that host now: what is found there is on its way to
+/// something else, and nobody has altered it. Apply hears how the operation ends before anything else.
+fn is_worked_on(context: &Context<'_>, open: &[OperationId], host: &HostName) -> bool {
+    open.iter()
+        .any(|id| context.sightings.operation(host, *id) == Some(true))
+}
+
 /// As declared against as found.
 fn change(
     context: &Context<'_>,
@@ -473,7 +480,8 @@ fn change(
         .clone()
         .expect("find() gives every server that goes on a seat");
     let domain = sighting.and_then(|sighting| sighting.on(&seat.host));
-    let leaves_power = context.leaves_power(address);
+    let unfinished = is_worked_on(context, &server.settle, &seat.host);
+    let leaves_power = unfinished || context.leaves_power(address);
     let compared = attributes::compare(&placed.record.spec, &desired);
     let mut block = |verb: &str, why: Reason, by: BlockedBy, hint: &str| {
         diff.blocked.push(Blocked {
@@ -572,7 +580,11 @@ fn change(
         });
         return;
     };
-    let drifted = context.drift_of(address, domain);
+    let drifted = if unfinished {
+        Vec::new()
+    } else {
+        context.drift_of(address, domain)
+    };
     server.keeps_power = leaves_power && !compared.power;
     // What an update does to the guest beside what it is for: one that runs and shall not is shut down.
     let stops = seat.running && desired.power == Power::Off && !server.keeps_power;

@@ -2,13 +2,15 @@
 
 use super::run::{Applied, FakeFleet};
 use super::tests::{assert_as_declared, fleet};
-use crate::model::{ClaimedTask, DesiredFleet, HostObservation, HostState, OpenOperation, Power};
+use crate::model::{
+    ClaimedTask, DesiredFleet, HostObservation, HostState, OpenOperation, OperationStatus, Power,
+};
 use crate::plan::text::{Style, render};
 use crate::plan::{
     ActionKind, BlockedBy, DriftKind, Plan, PlanMode, PlanOptions, Severity, Staleness, staleness,
 };
 use crate::testing::{address, host, with_hosts};
-use drover_types::{OperationId, Sha256Digest};
+use drover_types::{OperationId, PowerState, Sha256Digest};
 use std::sync::Arc;
 
 pub(super) fn options() -> PlanOptions {
@@ -231,6 +233,42 @@ fn a_host_that_starts_nothing_gives_way_to_its_alternate() {
     assert!(summary.is_complete(), "{summary:?}");
     assert!(world.agents[&host("n1")].domains.is_empty());
     assert_settled(&world, &desired);
+}
+
+#[test]
+fn what_an_unfinished_operation_has_done_so_far_is_no_drift() {
+    let (world, desired) = running();
+    let mut recorded = world.store.read();
+    let at = address("server.web[0]");
+    let (id, operation) = recorded
+        .operations
+        .iter_mut()
+        .find(|(_, operation)| operation.address == at)
+        .expect("its create is recorded");
+    operation.status = OperationStatus::Intent;
+    let (id, on) = (*id, operation.host.clone());
+    let server = recorded.servers[&at].id;
+    let verbs_where = |running: bool| {
+        let mut observed = world.observed();
+        let Some(HostObservation::Reported(inventory)) = observed.get_mut(&on) else {
+            panic!("{on} answers");
+        };
+        // Defined, and not started yet.
+        let domain = inventory.domains.get_mut(&server.uuid()).expect("it is there");
+        domain.power_state = PowerState::Shutdown;
+        inventory.operations.retain(|operation| operation.id != id);
+        inventory.operations.push(OpenOperation {
+            id,
+            kind: "server.create".to_owned(),
+            server: Some(server),
+            running,
+        });
+        let plan = crate::plan::tests::plan(&desired, &recorded, &observed, &options());
+        (verbs(&plan), plan.drift.len())
+    };
+    let settle = format!("settle {at}");
+    assert_eq!(verbs_where(true), (vec![settle.clone()], 0));
+    assert_eq!(verbs_where(false), (vec![settle, format!("start {at}")], 1));
 }
 
 #[test]
