@@ -434,6 +434,10 @@ impl Hypervisor for FakeHypervisor {
         self.set("resuming domain", server, (PowerState::Running, "unpaused"))
     }
 
+    fn process(&self, _server: ServerId) -> Result<Option<i32>, HypervisorError> {
+        Ok(None)
+    }
+
     fn migrate(&self, _server: ServerId, _migration: &LiveMigration) -> Result<(), HypervisorError> {
         Err(Self::refused("migrating domain"))
     }

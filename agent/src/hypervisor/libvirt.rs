@@ -7,11 +7,15 @@ use super::{Hypervisor, HypervisorError, LibvirtFailure};
 use drover_agent_core::domain::{Attribute, NAMESPACE, read_back};
 use drover_types::{HypervisorType, PowerState, ServerId};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use virt::domain::{Domain, MigrateParameters};
 use virt::error::{Error, ErrorNumber};
 use virt_sys as sys;
+
+/// Where libvirt's QEMU driver of the system leaves the numbers of its processes, as `<domain>.pid`.
+const PROCESSES: &str = "/run/libvirt/qemu";
 
 /// libvirt's QEMU driver at a URI.
 pub struct Libvirt {
@@ -441,6 +445,12 @@ impl Hypervisor for Libvirt {
                 | PowerState::Suspended => domain.resume(),
             }
         })
+    }
+
+    fn process(&self, server: ServerId) -> Result<Option<i32>, HypervisorError> {
+        let name = self.on_domain("naming domain", server, Domain::name)?;
+        let file = std::fs::read_to_string(Path::new(PROCESSES).join(format!("{name}.pid")));
+        Ok(file.ok().and_then(|number| number.trim().parse().ok()))
     }
 
     fn migrate(&self, server: ServerId, migration: &LiveMigration) -> Result<(), HypervisorError> {

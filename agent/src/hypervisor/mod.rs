@@ -99,6 +99,9 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Lets the guest's vCPUs go on.
     fn resume(&self, server: ServerId) -> Result<(), HypervisorError>;
 
+    /// The process that a running guest is in, where libvirt left its number.
+    fn process(&self, server: ServerId) -> Result<Option<i32>, HypervisorError>;
+
     /// Moves a running guest to the peer, where it stays paused. Returns with libvirt's final word.
     fn migrate(&self, server: ServerId, migration: &LiveMigration) -> Result<(), HypervisorError>;
 

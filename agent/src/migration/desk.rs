@@ -67,7 +67,12 @@ impl Desk {
     /// Waits until something happened, or for this long.
     pub(super) async fn wait(&self, at_most: Duration) {
         // A timeout is an ordinary end of this wait.
-        let _ = tokio::time::timeout(at_most, self.nudge.notified()).await;
+        let _ = tokio::time::timeout(at_most, self.nudged()).await;
+    }
+
+    /// Waits until something happened.
+    pub(super) async fn nudged(&self) {
+        self.nudge.notified().await;
     }
 
     pub(super) fn source_said(&self) -> Heard<SourceWord> {

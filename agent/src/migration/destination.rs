@@ -182,15 +182,11 @@ impl Destination {
             DestinationStep::Wait => {
                 if self.asked.elapsed() > ASK_EVERY {
                     self.asked = Instant::now();
-                    let answer = self.link.get(&self.agent, self.question(log)).await;
-                    self.hear(answer, backoff)?;
+                    self.ask(log, backoff).await?;
                 }
                 Ok(Next::Wait(LOOK_EVERY))
             }
-            DestinationStep::AskSource => {
-                let answer = self.link.get(&self.agent, self.question(log)).await;
-                self.hear(answer, backoff)
-            }
+            DestinationStep::AskSource => self.ask(log, backoff).await,
             DestinationStep::TellSource => {
                 let word = destination_record(record.word());
                 let answer = self.link.tell(&self.agent, self.question(log), word, "").await;
@@ -249,8 +245,7 @@ impl Destination {
             DestinationStep::Settle => self.settle(record).await,
             DestinationStep::Report(anomaly) => {
                 // Only an answer of this moment counts as one.
-                let answer = self.link.get(&self.agent, self.question(log)).await;
-                if let Next::Look = self.hear(answer, backoff)? {
+                if let Next::Look = self.ask(log, backoff).await? {
                     return Ok(Next::Look);
                 }
                 tracing::error!(%server, %operation, "{anomaly}");
@@ -266,6 +261,17 @@ impl Destination {
             epoch: log.epoch.get(),
             asked_by_source: false,
         }
+    }
+
+    /// Asks the source, unless it speaks first: its answer may be lost where its own word is not.
+    async fn ask(&mut self, log: &HandoverLog, backoff: &mut Backoff) -> Result<Next, StepError> {
+        let question = self.question(log);
+        // A question that is dropped changes nothing, and a nudge that is taken here is followed by a look.
+        let answer = tokio::select! {
+            answer = self.link.get(&self.agent, question) => answer,
+            () = self.desk.nudged() => return Ok(Next::Look),
+        };
+        self.hear(answer, backoff)
     }
 
     fn hear(

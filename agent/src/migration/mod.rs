@@ -14,6 +14,7 @@ mod desk;
 mod destination;
 mod file;
 mod link;
+mod own_process;
 mod paths;
 mod peer;
 mod prepare;

@@ -32,6 +32,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// How long an answer waits for this side to act on what it was told.
@@ -209,7 +210,7 @@ impl PeerService for Peers {
         let (outbound, frames) = mpsc::channel(IN_FLIGHT);
         let channel = open.channel();
         self.agent.handovers.spawn(async move {
-            if let Err(error) = relay(socket, inbound, outbound).await {
+            if let Err(error) = relay(socket, inbound, outbound, CancellationToken::new()).await {
                 tracing::debug!(%operation, ?channel, "a stream of the migration broke: {}", chain(&error));
             }
         });

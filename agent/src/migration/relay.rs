@@ -6,6 +6,7 @@ use futures::{Stream, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::Sender;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// Bytes per message: large enough that a message costs little, small enough to keep several in flight.
@@ -28,19 +29,24 @@ pub(super) enum RelayError {
 }
 
 /// Relays until both directions are closed, or one fails; then both ends are let go, which ends the migration.
+/// `closing` is cancelled as soon as either direction ends, before the end is passed on.
 pub(super) async fn relay<S>(
     socket: UnixStream,
     mut inbound: S,
     outbound: Sender<TunnelFrame>,
+    closing: CancellationToken,
 ) -> Result<(), RelayError>
 where
     S: Stream<Item = Result<TunnelFrame, Status>> + Unpin + Send,
 {
     let (mut read, mut write) = socket.into_split();
+    // Whatever ends this, an error too.
+    let _closed = closing.clone().drop_guard();
     let send = async {
         loop {
             let mut chunk = Vec::with_capacity(CHUNK);
             if read.read_buf(&mut chunk).await.map_err(RelayError::Socket)? == 0 {
+                closing.cancel();
                 let close = TunnelFrame {
                     frame: Some(Frame::Close(TunnelClose::default())),
                 };
@@ -60,7 +66,10 @@ where
                 .frame
             {
                 Some(Frame::Data(data)) => write.write_all(&data).await.map_err(RelayError::Socket)?,
-                Some(Frame::Close(_)) => return write.shutdown().await.map_err(RelayError::Socket),
+                Some(Frame::Close(_)) => {
+                    closing.cancel();
+                    return write.shutdown().await.map_err(RelayError::Socket);
+                }
                 Some(Frame::Open(_)) | None => return Err(RelayError::Frame),
             }
         }
@@ -80,10 +89,12 @@ mod tests {
         let (to_far, from_near) = mpsc::channel(IN_FLIGHT);
         let (to_near, from_far) = mpsc::channel(IN_FLIGHT);
         let stream = |receiver| tokio_stream::wrappers::ReceiverStream::new(receiver).map(Ok);
-        let near = tokio::spawn(relay(near, stream(from_far), to_far));
-        let far = tokio::spawn(relay(far, stream(from_near), to_near));
+        let closing = CancellationToken::new();
+        let near = tokio::spawn(relay(near, stream(from_far), to_far, closing.clone()));
+        let far = tokio::spawn(relay(far, stream(from_near), to_near, CancellationToken::new()));
         let sent = vec![7_u8; CHUNK * 3 + 11];
         let expected = sent.clone();
+        assert!(!closing.is_cancelled());
         let question = tokio::spawn(async move {
             here.write_all(&sent).await.expect("sent");
             here.shutdown().await.expect("closed");
@@ -97,6 +108,7 @@ mod tests {
             .await
             .expect("read to the end of the other side");
         assert_eq!(received, expected);
+        assert!(closing.is_cancelled(), "one way has ended");
         there.write_all(b"whole").await.expect("sent");
         there.shutdown().await.expect("closed");
         assert_eq!(question.await.expect("no panic"), b"whole");
@@ -108,7 +120,12 @@ mod tests {
     async fn a_lost_agent_closes_the_socket() {
         let (mut here, near) = UnixStream::pair().expect("a pair");
         let (to_far, from_near) = mpsc::channel(IN_FLIGHT);
-        let relay = tokio::spawn(relay(near, futures::stream::empty(), to_far));
+        let relay = tokio::spawn(relay(
+            near,
+            futures::stream::empty(),
+            to_far,
+            CancellationToken::new(),
+        ));
         assert!(matches!(relay.await.expect("no panic"), Err(RelayError::Left)));
         let mut rest = Vec::new();
         here.read_to_end(&mut rest).await.expect("the end");

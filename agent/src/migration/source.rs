@@ -5,6 +5,7 @@ use super::desk::{Backoff, Desk, End};
 use super::destination::tidy;
 use super::file::HandoverFile;
 use super::link::{Link, LinkError};
+use super::own_process::OwnProcess;
 use super::transfer::{self, TransferError};
 use super::words::{destination_word, power_word};
 use crate::agent::Agent;
@@ -22,7 +23,7 @@ use drover_types::{Epoch, OperationId, PowerState, ServerId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 /// How long a transfer may go on: a guest that dirties memory faster than it is copied never ends.
@@ -77,10 +78,16 @@ pub(super) struct Source {
     pub(super) fresh: bool,
 }
 
+/// How a transfer ended.
+type Transferred = Result<JobProgress, TransferError>;
+
 struct Drive {
     source: Source,
     backoff: Backoff,
-    transfer: Option<JoinHandle<Result<JobProgress, TransferError>>>,
+    transfer: Option<JoinHandle<Transferred>>,
+    own_process: Arc<OwnProcess>,
+    /// Whether the end of the own process was seen ahead of libvirt's final word, which is outstanding.
+    confirming: bool,
     started: bool,
     waiting_since: Instant,
     figures: Option<JobProgress>,
@@ -95,6 +102,8 @@ impl Source {
             source: self,
             backoff: Backoff::new(),
             transfer: None,
+            own_process: Arc::default(),
+            confirming: false,
             started,
             waiting_since: Instant::now(),
             figures: None,
@@ -195,19 +204,31 @@ fn source_domain(state: &Result<Option<DomainState>, WorkError>) -> SourceDomain
 
 impl Drive {
     async fn sight(&mut self, log: &HandoverLog, record: SourceLog) -> SourceSight {
+        if let Some(transfer) = self.transfer.take_if(|transfer| transfer.is_finished()) {
+            let ended = transfer.await;
+            self.has_ended(ended);
+        }
+        self.confirming = self.transfer.is_some() && self.own_process.has_ended();
         let job = match (&self.transfer, self.started) {
+            (Some(_), _) if self.confirming => SourceJob::Confirming,
             (Some(_), _) => SourceJob::Running,
             (None, false) => SourceJob::NotStarted,
             (None, true) => self.left_over_job(log.mode).await,
         };
         let limit = match job {
-            SourceJob::Running => TRANSFER_LIMIT,
+            SourceJob::Running | SourceJob::Confirming => TRANSFER_LIMIT,
             SourceJob::NotStarted | SourceJob::Ended => ANSWER_LIMIT,
+        };
+        let domain = if self.confirming {
+            // It answers no sooner than with its final word.
+            SourceDomain::Unknown
+        } else {
+            source_domain(&self.source.here().state().await)
         };
         SourceSight {
             mode: log.mode,
             log: record,
-            domain: source_domain(&self.source.here().state().await),
+            domain,
             job,
             destination: self.source.desk.destination_said(),
             patience: if self.waiting_since.elapsed() < limit {
@@ -245,7 +266,9 @@ impl Drive {
         let (server, operation) = (self.source.server, self.source.operation);
         match step {
             SourceStep::AwaitLibvirt => {
-                self.sample().await;
+                if !self.confirming {
+                    self.sample().await;
+                }
                 Ok(Next::Wait(LOOK_EVERY))
             }
             SourceStep::CancelTransfer => {
@@ -268,7 +291,7 @@ impl Drive {
                 self.start_transfer(log);
                 Ok(Next::Look)
             }
-            SourceStep::AskDestination => self.ask(log).await,
+            SourceStep::AskDestination | SourceStep::TellDestination => self.speak(step, log).await,
             SourceStep::WriteTransferred => {
                 self.source.write(Record::Transferred { server, operation }).await
             }
@@ -314,7 +337,6 @@ impl Drive {
                 self.source.here().undefine().await?;
                 Ok(Next::Look)
             }
-            SourceStep::TellDestination => self.tell(log).await,
             SourceStep::WritePeerAcquired => {
                 self.source
                     .write(Record::PeerAcquired { server, operation })
@@ -365,10 +387,19 @@ impl Drive {
             peer: log.peer.clone(),
             file: source.file.clone(),
             desk: Arc::clone(&source.desk),
+            own_process: Arc::clone(&self.own_process),
         };
         self.started = true;
         self.waiting_since = Instant::now();
         self.transfer = Some(tokio::spawn(job.run()));
+    }
+
+    async fn say(&mut self, step: SourceStep, log: &HandoverLog) -> Result<Next, StepError> {
+        if step == SourceStep::AskDestination {
+            self.ask(log).await
+        } else {
+            self.tell(log).await
+        }
     }
 
     async fn ask(&mut self, log: &HandoverLog) -> Result<Next, StepError> {
@@ -387,6 +418,25 @@ impl Drive {
         }
         let answer = self.source.link.get(&self.source.agent, question).await;
         self.hear(answer)
+    }
+
+    /// Asks or tells the destination. Where libvirt's final word is outstanding it ends that: a destination that has
+    /// not got everything, or is not reached, answers late or never.
+    async fn speak(&mut self, step: SourceStep, log: &HandoverLog) -> Result<Next, StepError> {
+        let Some(mut transfer) = self.transfer.take() else {
+            return self.say(step, log).await;
+        };
+        // What is cut off here is said again, and a join handle may be polled again.
+        tokio::select! {
+            answer = self.say(step, log) => {
+                self.transfer = Some(transfer);
+                answer
+            }
+            ended = &mut transfer => {
+                self.has_ended(ended);
+                Ok(Next::Look)
+            }
+        }
     }
 
     async fn tell(&mut self, log: &HandoverLog) -> Result<Next, StepError> {
@@ -465,9 +515,14 @@ impl Drive {
         // A join handle may be polled again; a nudge that is lost here is followed by a look.
         let ended = tokio::select! {
             ended = transfer => ended,
+            () = self.own_process.ended(), if !self.confirming => return,
             () = self.source.desk.wait(at_most) => return,
         };
         self.transfer = None;
+        self.has_ended(ended);
+    }
+
+    fn has_ended(&mut self, ended: Result<Transferred, JoinError>) {
         self.waiting_since = Instant::now();
         self.backoff.worked();
         match ended {

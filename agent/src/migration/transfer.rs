@@ -5,6 +5,7 @@ use super::cold;
 use super::desk::Desk;
 use super::file::HandoverFile;
 use super::link::{Link, LinkError};
+use super::own_process::OwnProcess;
 use super::paths::for_destination;
 use super::relay::{IN_FLIGHT, RelayError, relay};
 use super::sockets::Sockets;
@@ -25,6 +26,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 /// libvirt's default of 300 ms, where the planner gives none.
 const DEFAULT_DOWNTIME_MS: u64 = 300;
@@ -56,6 +58,7 @@ pub(super) struct Transfer {
     pub(super) peer: HostName,
     pub(super) file: HandoverFile,
     pub(super) desk: Arc<Desk>,
+    pub(super) own_process: Arc<OwnProcess>,
 }
 
 impl Transfer {
@@ -121,10 +124,11 @@ impl Transfer {
         let link = Arc::new(link);
         // Dropped at the end of this function, which ends every relay of this migration.
         let mut relays = JoinSet::new();
-        for (path, channel) in [
-            (sockets.control(), TunnelChannel::Control),
-            (sockets.memory(), TunnelChannel::Memory),
-            (sockets.disk(), TunnelChannel::Disk),
+        let disconnected = self.own_process.disconnected();
+        for (path, channel, closing) in [
+            (sockets.control(), TunnelChannel::Control, disconnected.clone()),
+            (sockets.memory(), TunnelChannel::Memory, CancellationToken::new()),
+            (sockets.disk(), TunnelChannel::Disk, CancellationToken::new()),
         ] {
             let listener = listen(&path, owner).map_err(|source| TransferError::Socket { path, source })?;
             relays.spawn(accept(
@@ -133,6 +137,7 @@ impl Transfer {
                 listener,
                 self.operation,
                 channel,
+                closing,
             ));
         }
 
@@ -161,6 +166,15 @@ impl Transfer {
             })
             .await
             .map_err(failed)?;
+        let process = self
+            .agent
+            .hypervisor
+            .run("finding the guest's process", move |h| h.process(server))
+            .await
+            .map_err(failed)?;
+        if let Some(process) = process {
+            self.own_process.is(process);
+        }
         let migrated = self
             .agent
             .hypervisor
@@ -196,6 +210,7 @@ async fn accept(
     listener: UnixListener,
     operation: OperationId,
     channel: TunnelChannel,
+    closing: CancellationToken,
 ) {
     let mut connections = JoinSet::new();
     loop {
@@ -204,7 +219,10 @@ async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
                     let (agent, link) = (Arc::clone(&agent), Arc::clone(&link));
-                    connections.spawn(async move { carry(&agent, &link, socket, operation, channel).await });
+                    let closing = closing.clone();
+                    connections.spawn(async move {
+                        carry(&agent, &link, socket, operation, channel, closing).await
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%operation, ?channel, %error, "a connection of the migration was not accepted");
@@ -237,6 +255,7 @@ async fn carry(
     socket: UnixStream,
     operation: OperationId,
     channel: TunnelChannel,
+    closing: CancellationToken,
 ) -> Result<(), CarryError> {
     let mut client = link.connect(agent).await.map_err(CarryError::Link)?;
     let (outbound, frames) = mpsc::channel(IN_FLIGHT);
@@ -252,7 +271,7 @@ async fn carry(
         .tunnel(ReceiverStream::new(frames))
         .await
         .map_err(|status| CarryError::Open(Box::new(status)))?;
-    relay(socket, inbound.into_inner(), outbound)
+    relay(socket, inbound.into_inner(), outbound, closing)
         .await
         .map_err(CarryError::Relay)
 }

@@ -40,6 +40,7 @@ enum Event {
     Deliver(usize),
     Lose(usize),
     EndTransfer(usize),
+    FinalWord,
     KillSourceAgent,
     KillDestinationAgent,
     RestartSourceLibvirt(usize),
@@ -62,6 +63,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         12 => number.clone().prop_map(Event::Deliver),
         3 => number.clone().prop_map(Event::Lose),
         6 => number.clone().prop_map(Event::EndTransfer),
+        4 => Just(Event::FinalWord),
         2 => Just(Event::KillSourceAgent),
         2 => Just(Event::KillDestinationAgent),
         2 => number.clone().prop_map(Event::RestartSourceLibvirt),
@@ -171,7 +173,7 @@ impl World {
         Some(SourceSight {
             mode: self.mode,
             log,
-            domain: if self.source_silent {
+            domain: if self.source_silent || self.job == SourceJob::Confirming {
                 SourceDomain::Unknown
             } else {
                 self.source_domain
@@ -373,7 +375,7 @@ impl World {
 
     fn kill_source_agent(&mut self) {
         self.heard_destination = Heard::NotAsked;
-        if self.job == SourceJob::NotStarted {
+        if matches!(self.job, SourceJob::NotStarted | SourceJob::Confirming) {
             self.job = SourceJob::Ended;
         }
     }
@@ -403,6 +405,18 @@ impl World {
             (HandoverMode::Cold, SourceDomain::ShutOff, _) => self.arrive(),
             // The reply to Finish was lost: the source goes on.
             (HandoverMode::Live, SourceDomain::Running, 1) => self.arrive(),
+            // It is ended by libvirt, whose final word comes later.
+            (HandoverMode::Live, SourceDomain::Running, 2 | 5) => {
+                self.arrive();
+                self.job = SourceJob::Confirming;
+                self.source_domain = SourceDomain::ShutOffMigrated;
+            }
+            // It crashes in the middle.
+            (HandoverMode::Live, SourceDomain::Running, 3) => {
+                self.fail_transfer();
+                self.job = SourceJob::Confirming;
+                self.source_domain = SourceDomain::ShutOff;
+            }
             (HandoverMode::Live, SourceDomain::Running, _) => {
                 self.arrive();
                 self.source_domain = SourceDomain::ShutOffMigrated;
@@ -432,6 +446,9 @@ impl World {
         } else if self.source_domain == SourceDomain::ShutOffMigrated {
             self.source_domain = SourceDomain::ShutOff;
         }
+        if self.job == SourceJob::Confirming {
+            self.job = SourceJob::Ended;
+        }
     }
 
     fn happen(&mut self, event: Event) {
@@ -456,6 +473,11 @@ impl World {
             },
             Event::Deliver(_) | Event::Lose(_) => {}
             Event::EndTransfer(way) => self.end_transfer(way),
+            Event::FinalWord => {
+                if self.job == SourceJob::Confirming {
+                    self.job = SourceJob::Ended;
+                }
+            }
             Event::KillSourceAgent => self.kill_source_agent(),
             Event::KillDestinationAgent => self.heard_source = Heard::NotAsked,
             Event::RestartSourceLibvirt(way) => self.restart_source_libvirt(way),
@@ -576,6 +598,7 @@ impl World {
             while !self.wire.is_empty() {
                 self.happen(Event::Deliver(0));
             }
+            self.happen(Event::FinalWord);
         }
         let left = (self.source_sight(), self.destination_sight());
         assert_eq!(left, (None, None), "not settled");
@@ -596,6 +619,20 @@ impl World {
     }
 }
 
+/// Prepared, and the transfer has begun.
+fn transferring() -> World {
+    let mut world = World::new(HandoverMode::Live);
+    world.happen(Event::Prepare);
+    while world.job != SourceJob::Running {
+        world.happen(Event::StepSource {
+            killed_before_record: false,
+        });
+        world.happen(Event::Deliver(0));
+        world.happen(Event::Deliver(0));
+    }
+    world
+}
+
 #[test]
 fn without_faults_the_guest_moves() {
     for mode in [HandoverMode::Live, HandoverMode::Cold] {
@@ -608,15 +645,7 @@ fn without_faults_the_guest_moves() {
 
 #[test]
 fn a_source_left_paused_by_a_restarted_libvirt_is_ended_and_released() {
-    let mut world = World::new(HandoverMode::Live);
-    world.happen(Event::Prepare);
-    while world.job != SourceJob::Running {
-        world.happen(Event::StepSource {
-            killed_before_record: false,
-        });
-        world.happen(Event::Deliver(0));
-        world.happen(Event::Deliver(0));
-    }
+    let mut world = transferring();
     world.happen(Event::GuestWorks);
     world.happen(Event::RestartSourceLibvirt(1));
     assert_eq!(world.source_domain, SourceDomain::PausedByMigration);
@@ -627,15 +656,7 @@ fn a_source_left_paused_by_a_restarted_libvirt_is_ended_and_released() {
 
 #[test]
 fn a_destination_that_declines_after_the_release_gives_the_guest_back() {
-    let mut world = World::new(HandoverMode::Live);
-    world.happen(Event::Prepare);
-    while world.job != SourceJob::Running {
-        world.happen(Event::StepSource {
-            killed_before_record: false,
-        });
-        world.happen(Event::Deliver(0));
-        world.happen(Event::Deliver(0));
-    }
+    let mut world = transferring();
     world.happen(Event::GuestWorks);
     world.happen(Event::EndTransfer(5));
     let step = Event::StepDestination {
@@ -676,7 +697,7 @@ fn a_late_answer_from_before_the_preparation_does_not_strand_a_ready_destination
         world.happen(Event::Deliver(0));
         world.happen(Event::Deliver(0));
     }
-    world.happen(Event::EndTransfer(5));
+    world.happen(Event::EndTransfer(4));
     world.happen(Event::StepDestination {
         killed_before_record: false,
     });
@@ -694,21 +715,45 @@ fn a_late_answer_from_before_the_preparation_does_not_strand_a_ready_destination
 
 #[test]
 fn a_lost_reply_to_finish_leaves_the_guest_at_the_source() {
-    let mut world = World::new(HandoverMode::Live);
-    world.happen(Event::Prepare);
-    while world.job != SourceJob::Running {
-        world.happen(Event::StepSource {
-            killed_before_record: false,
-        });
-        world.happen(Event::Deliver(0));
-        world.happen(Event::Deliver(0));
-    }
+    let mut world = transferring();
     world.happen(Event::EndTransfer(1));
     world.happen(Event::StepDestination {
         killed_before_record: false,
     });
     world.happen(Event::GuestWorks);
     world.happen(Event::GuestPowersOff);
+    world.recover();
+    assert_eq!(world.source.held_epoch(server()), Some(Epoch::new(1)));
+}
+
+#[test]
+fn a_ready_destination_does_not_wait_for_libvirts_final_word() {
+    let mut world = transferring();
+    world.happen(Event::EndTransfer(5));
+    let step = Event::StepDestination {
+        killed_before_record: false,
+    };
+    world.happen(step);
+    for _ in 0..3 {
+        world.happen(Event::StepSource {
+            killed_before_record: false,
+        });
+        while !world.wire.is_empty() {
+            world.happen(Event::Deliver(0));
+        }
+    }
+    world.happen(step);
+    world.happen(step);
+    assert_eq!(world.job, SourceJob::Confirming);
+    assert_eq!(world.destination.held_epoch(server()), Some(EPOCH));
+    assert_eq!(world.incoming, DestinationDomain::Running);
+    world.recover();
+}
+
+#[test]
+fn a_guest_that_crashes_in_the_middle_of_its_transfer_is_started_where_it_was() {
+    let mut world = transferring();
+    world.happen(Event::EndTransfer(3));
     world.recover();
     assert_eq!(world.source.held_epoch(server()), Some(Epoch::new(1)));
 }

@@ -42,13 +42,17 @@ pub enum SourceJob {
     NotStarted,
     /// Under way: libvirt's final word is outstanding, and nothing may be decided.
     Running,
+    /// The own QEMU has ended while the connection that libvirt migrates over stands: had the migration failed, the
+    /// guest would have gone on here. libvirt takes 200 ms and more from there to its final word, for which a
+    /// destination that is ready need not wait.
+    Confirming,
     /// Over, with whatever result.
     Ended,
 }
 
 impl SourceJob {
     /// Every value.
-    pub const ALL: &'static [Self] = &[Self::NotStarted, Self::Running, Self::Ended];
+    pub const ALL: &'static [Self] = &[Self::NotStarted, Self::Running, Self::Confirming, Self::Ended];
 }
 
 /// Whether an undecided hand-over still has time (the daemon's setting, or an operator's abort, ends it).
@@ -182,6 +186,7 @@ fn undecided(sight: SourceSight) -> SourceStep {
     match (sight.job, sight.patience) {
         (SourceJob::Running, Patience::Left) => return SourceStep::AwaitLibvirt,
         (SourceJob::Running, Patience::Exhausted) => return SourceStep::CancelTransfer,
+        (SourceJob::Confirming, Patience::Left | Patience::Exhausted) => return confirming(sight),
         (SourceJob::NotStarted | SourceJob::Ended, Patience::Left | Patience::Exhausted) => {}
     }
     if let SourceDomain::Unknown = sight.domain {
@@ -206,6 +211,27 @@ fn undecided(sight: SourceSight) -> SourceStep {
             (ByWord::Ask, HandoverMode::Live, SourceLog::Offered) => SourceStep::WriteTransferred,
             (ByWord::Ask, _, _) => SourceStep::AskDestination,
         },
+    }
+}
+
+/// The step between the end of the own QEMU and libvirt's final word: a release, where the destination says that it
+/// has everything. Whatever else it says, the final word decides.
+fn confirming(sight: SourceSight) -> SourceStep {
+    match (sight.mode, sight.domain) {
+        (HandoverMode::Live, SourceDomain::Unknown | SourceDomain::Absent) => {}
+        (HandoverMode::Live, SourceDomain::ShutOff | SourceDomain::ShutOffMigrated) => {}
+        (HandoverMode::Live | HandoverMode::Cold, _) => return SourceStep::AwaitLibvirt,
+    }
+    match sight.destination {
+        Heard::Said(DestinationWord::Ready) => SourceStep::WriteReleased,
+        Heard::NotAsked | Heard::Said(DestinationWord::Prepared) => SourceStep::AskDestination,
+        Heard::NoAnswer
+        | Heard::Said(
+            DestinationWord::Unknown
+            | DestinationWord::Acquired
+            | DestinationWord::Declined
+            | DestinationWord::Discarded,
+        ) => SourceStep::AwaitLibvirt,
     }
 }
 
