@@ -208,7 +208,7 @@ impl Drive {
             let ended = transfer.await;
             self.has_ended(ended);
         }
-        self.confirming = self.transfer.is_some() && self.own_process.has_ended();
+        let domain = self.look().await;
         let job = match (&self.transfer, self.started) {
             (Some(_), _) if self.confirming => SourceJob::Confirming,
             (Some(_), _) => SourceJob::Running,
@@ -218,12 +218,6 @@ impl Drive {
         let limit = match job {
             SourceJob::Running | SourceJob::Confirming => TRANSFER_LIMIT,
             SourceJob::NotStarted | SourceJob::Ended => ANSWER_LIMIT,
-        };
-        let domain = if self.confirming {
-            // It answers no sooner than with its final word.
-            SourceDomain::Unknown
-        } else {
-            source_domain(&self.source.here().state().await)
         };
         SourceSight {
             mode: log.mode,
@@ -236,6 +230,22 @@ impl Drive {
             } else {
                 Patience::Exhausted
             },
+        }
+    }
+
+    /// What libvirt says of the domain. From the end of the own process on it answers no sooner than with its final
+    /// word, and is not waited for.
+    async fn look(&mut self) -> SourceDomain {
+        let here = self.source.here();
+        let state = tokio::select! {
+            // A look that is dropped changes nothing.
+            () = self.own_process.ended(), if self.transfer.is_some() => None,
+            state = here.state() => Some(state),
+        };
+        self.confirming = self.transfer.is_some() && self.own_process.has_ended();
+        match state {
+            Some(state) if !self.confirming => source_domain(&state),
+            Some(_) | None => SourceDomain::Unknown,
         }
     }
 
@@ -266,10 +276,14 @@ impl Drive {
         let (server, operation) = (self.source.server, self.source.operation);
         match step {
             SourceStep::AwaitLibvirt => {
-                if !self.confirming {
-                    self.sample().await;
+                if self.confirming {
+                    return Ok(Next::Wait(LOOK_EVERY));
                 }
-                Ok(Next::Wait(LOOK_EVERY))
+                // The figures of a transfer that is over are of no use to anybody.
+                tokio::select! {
+                    () = self.sample() => Ok(Next::Wait(LOOK_EVERY)),
+                    () = self.own_process.ended(), if self.transfer.is_some() => Ok(Next::Look),
+                }
             }
             SourceStep::CancelTransfer => {
                 self.reason = format!("it took longer than {} minutes", TRANSFER_LIMIT.as_secs() / 60);

@@ -18,6 +18,9 @@
 //! libvirt restarts lets both sides run it; a side that does not know waits or asks. What libvirt says is
 //! used to decide *when* to write a record, never *who* may run: its reasons do not survive its restart.
 //!
+//! An abort waits for libvirt's final word on the transfer; a release only for the end of the own QEMU, which comes
+//! first ([`SourceJob::Confirming`]): the guest stands still meanwhile.
+//!
 //! Two rules choose between safe rows. A source whose copy may have run on after the transfer aborts, for the
 //! destination's copy would be a step back in time. And a guest that a crash left stopped is started again
 //! from the newer disk, recorded as a reboot.
