@@ -13,7 +13,6 @@ use drover_core::model::ImportId;
 use drover_core::plan::text::Detail;
 use drover_core::plan::{ActionKind, ImportRequest};
 use drover_types::{Address, HostName, Kind, RequestId};
-use std::time::Duration;
 
 /// Take an existing libvirt domain under management, as it is and without a restart
 ///
@@ -31,12 +30,10 @@ pub(super) struct ImportCommand {
     /// Accept that HOST does not answer; may be given several times
     #[arg(long = "allow-unreachable", value_name = "HOST")]
     allow_unreachable: Vec<HostName>,
-    /// Import without asking
-    #[arg(long)]
-    auto_approve: bool,
-    /// Print one JSON object per line: a change, a step of the import, a diagnostic
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    approval: ApprovalOptions,
+    #[command(flatten)]
+    display: DisplayOptions,
 }
 
 pub(super) async fn run(
@@ -45,11 +42,7 @@ pub(super) async fn run(
     request: &RequestId,
     output: &mut Output,
 ) -> Result<ExitStatus, Failure> {
-    let display = DisplayOptions {
-        json: command.json,
-        ..DisplayOptions::default()
-    };
-    let project = Project::load_for_plan(&command.variables, &display, no_color, output)?;
+    let project = Project::load_for_plan(&command.variables, &command.display, no_color, output)?;
     let (address, id) = (&command.address, &command.domain);
     if address.kind != Kind::Server {
         return Err(Failure::new(format!(
@@ -85,7 +78,7 @@ pub(super) async fn run(
         ))
         .hint("import the domain under another address"));
     }
-    show(&planned.plan, &display, Detail::Full, false, output)?;
+    show(&planned.plan, &command.display, Detail::Full, false, output)?;
     // Where it cannot be taken over the plan says why, and what else it would write down is not what was asked.
     let imports = planned.plan.actions.iter().any(|action| {
         let takes = matches!(action.kind, ActionKind::Import { .. } | ActionKind::Adopt { .. });
@@ -94,15 +87,11 @@ pub(super) async fn run(
     if !imports {
         return Ok(ExitStatus::Error);
     }
-    let approval = ApprovalOptions {
-        auto_approve: command.auto_approve,
-        lock_timeout: Duration::ZERO,
-    };
     Box::pin(approve_and_carry_out(
         planned,
         "import",
-        Execution::unbounded(&approval),
-        command.json,
+        Execution::unbounded(&command.approval),
+        command.display.json,
         output,
     ))
     .await

@@ -72,6 +72,8 @@ pub(super) struct Project {
     parsed: Diagnostics,
     form: Form,
     warnings: Warnings,
+    /// Its warnings were printed already: only errors are.
+    told: bool,
 }
 
 impl Project {
@@ -113,14 +115,16 @@ impl Project {
             parsed,
             form,
             warnings: Warnings::Whole,
+            told: false,
         })
     }
 
-    /// The same configuration with one more file.
+    /// The same configuration, whose warnings were printed, with one more file.
     pub(super) fn and(&self, options: &VariableOptions, more: InputFile) -> Result<Self, Failure> {
         let project = Self::load_with(options, self.form, Some(more))?;
         Ok(Self {
             warnings: self.warnings,
+            told: true,
             ..project
         })
     }
@@ -182,7 +186,9 @@ impl Project {
         let (evaluated, found, sources) = evaluate(&self.config, &self.inputs(identities));
         let mut all = self.parsed.clone();
         all.extend(found);
-        self.print(&all, &sources, output)?;
+        if all.has_errors() || !self.told {
+            self.print(&all, &sources, output)?;
+        }
         match evaluated {
             Some(evaluated) if !all.has_errors() => Ok(evaluated),
             Some(_) | None => Err(Failure::shown(ExitStatus::Error)),

@@ -1,7 +1,7 @@
 //! Drover's speed against the raw tools, measured in one run on one lab, as ratios with a target each.
 //!
 //!     make bench                                              everything
-//!     cargo bench -p drover-tests --bench speed -- boot       one of: boot, plan, migration, memory, image
+//!     cargo bench -p drover-tests --bench speed -- boot       one of: boot, plan, migration, memory, image, large
 //!
 //! Needs root and the packages of `scripts/setup lab`. Drover and the raw tools take turns, so that what
 //! else the machine does meets both; of several rounds the median counts.
@@ -9,6 +9,7 @@
 mod boot;
 mod fleet;
 mod image;
+mod large;
 mod memory;
 mod migration;
 mod plan;
@@ -27,11 +28,12 @@ type Failed = Box<dyn Error>;
 type Part = (&'static str, fn(&Fleet<'_>) -> Result<Vec<Row>, Failed>);
 
 /// The image comes last: it uses an agent without the planner.
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("boot", boot::measure),
     ("plan", plan::measure),
     ("migration", migration::measure),
     ("memory", memory::measure),
+    ("large", large::measure),
     ("image", image::measure),
 ];
 

@@ -56,6 +56,12 @@ pub(crate) enum Row {
         bytes: u64,
         limit: u64,
     },
+    /// Measured against a fixed limit.
+    Time {
+        what: &'static str,
+        times: Times,
+        limit: Duration,
+    },
     /// For information.
     Note { what: &'static str, times: Times },
 }
@@ -99,6 +105,14 @@ impl Row {
                 "-".to_owned(),
                 mib(*limit),
                 verdict(bytes < limit).to_owned(),
+            ],
+            Self::Time { what, times, limit } => [
+                (*what).to_owned(),
+                times.show(),
+                "-".to_owned(),
+                "-".to_owned(),
+                millis(*limit),
+                verdict(times.median() <= *limit).to_owned(),
             ],
             Self::Note { what, times } => {
                 let dash = || "-".to_owned();

@@ -214,7 +214,10 @@ const TESTED: &[(&str, &[(&str, &str)])] = &[
         &[
             ("--allow-unreachable", "imports::the_options_of_import"),
             ("--auto-approve", "imports::the_options_of_import"),
+            ("--compact-warnings", "imports::an_import_is_shown_as_any_plan"),
             ("--json", "imports::the_options_of_import"),
+            ("--json-into", "imports::an_import_is_shown_as_any_plan"),
+            ("--lock-timeout", "imports::an_import_waits_for_the_lock"),
         ],
     ),
     (

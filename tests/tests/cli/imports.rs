@@ -1,12 +1,14 @@
 //! Domains that somebody else made, taken over as they are: `import` blocks, `drover import`, blocks that are written
 //! for them, what may be done with an imported server, and what may not.
 
+use crate::apply_refused::hold;
 use crate::fake_hosts::Fleet;
 use crate::run::finish;
 use drover_agent::hypervisor::{DomainReport, DomainState, Hypervisor as _};
 use drover_types::{PowerState, ServerId};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Instant;
 use uuid::Uuid;
 
 const ID: Uuid = Uuid::from_u128(0xa1);
@@ -374,15 +376,26 @@ fn adopting_a_host_writes_blocks_that_can_be_applied_as_they_are() {
     assert_eq!(nothing.stdout, "");
 }
 
+/// A warning that every plan gives.
+const CHECK: &str = r#"
+check "never" {
+  assert {
+    condition     = false
+    error_message = "Never so."
+  }
+}
+"#;
+
 #[test]
 fn blocks_are_generated_for_imports_that_lack_them() {
-    let fleet = fleet(&[IMPORT]);
+    let fleet = fleet(&[IMPORT, CHECK, "locals {\n  unused = 1\n}\n"]);
     let bare = fleet.drover(&["plan"]).exits(1);
     bare.says("the server is not declared")
         .says("--generate-config-out");
     let ran = fleet
         .drover(&["plan", "--generate-config-out", "new.hcl"])
         .exits(0);
+    assert_eq!(ran.text().matches("Never so.").count(), 1, "{}", ran.text());
     ran.says("Wrote 1 server to new.hcl")
         .says("server.old will be imported from n1/legacy");
     let text = std::fs::read_to_string(fleet.project().join("new.hcl")).expect("written");
@@ -440,4 +453,40 @@ fn the_options_of_import() {
     assert!(
         seen(&fleet).is_some_and(|domain| domain.live_xml.is_some_and(|xml| xml.contains("drover:server")))
     );
+}
+
+#[test]
+fn an_import_is_shown_as_any_plan() {
+    let fleet = fleet(&[SERVER, CHECK]);
+    let import = ["import", "server.old", "n1/legacy"];
+    fleet.drover(&import).exits(1).says("Never so.");
+    let compact = [&import[..], &["--compact-warnings"]].concat();
+    fleet
+        .drover(&compact)
+        .exits(1)
+        .says("To see all that they say, leave out --compact-warnings.");
+    let into = [&import[..], &["--json-into", "events.json", "--auto-approve"]].concat();
+    fleet.drover(&into).exits(0).says("1 imported");
+    let events = std::fs::read_to_string(fleet.project().join("events.json")).expect("written");
+    for kind in ["planned_change", "apply_complete"] {
+        assert!(events.contains(&format!("\"type\":\"{kind}\"")), "{events}");
+    }
+}
+
+#[test]
+fn an_import_waits_for_the_lock() {
+    let fleet = fleet(&[SERVER]);
+    // What is locked must be there.
+    fleet
+        .drover(&["apply", "--auto-approve", "--exclude", "server.old"])
+        .exits(0);
+    let lock = hold(&fleet);
+    let import = ["import", "server.old", "n1/legacy", "--auto-approve"];
+    fleet.drover(&import).exits(3).says("alice@desk");
+    let begin = Instant::now();
+    let waiting = [&import[..], &["--lock-timeout", "2s"]].concat();
+    fleet.drover(&waiting).exits(3);
+    assert!(begin.elapsed().as_secs() >= 2, "{:?}", begin.elapsed());
+    drop(lock);
+    fleet.drover(&import).exits(0);
 }
