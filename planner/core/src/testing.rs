@@ -220,6 +220,7 @@ pub(crate) fn settled(
         token: FencingToken::new(1),
         drover_version: "0.1.0".to_owned(),
         apply: None,
+        by: None,
     };
     recorded.meta = Some((meta, 9));
     let mut observed = ObservedFleet::new();

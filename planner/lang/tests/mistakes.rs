@@ -335,6 +335,12 @@ fn instances() {
             ),
             ("both", server("  count = 1\n  for_each = {}")),
             (
+                "of_hosts",
+                after_base(
+                    "\nhost \"n\" {\n  for_each = toset([\"a\", \"b\"])\n  address = \"${each.key}:7443\"\n}\n",
+                ),
+            ),
+            (
                 "count_from_host",
                 after_base(&format!(
                     "{SERVER}}}\nserver \"db\" {{\n  flavor = flavor.small\n  image = image.debian\n  count = server.web.host == \"n1\" ? 1 : 2\n}}\n"
@@ -382,6 +388,10 @@ fn expressions() {
             (
                 "duplicate_key",
                 local("{ for name in [\"a\", \"a\"] : name => 1 }"),
+            ),
+            (
+                "function_left_out",
+                local("[timestamp(), uuid(), abspath(\".\")]"),
             ),
             ("too_large", too_large()),
             ("file", local("file(\"missing.txt\")")),

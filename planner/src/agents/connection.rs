@@ -14,8 +14,9 @@ use tokio::sync::Mutex;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-/// How many hosts are asked at once: enough to hide their latency, few enough for one process's sockets.
-const FAN_OUT: usize = 64;
+/// How many hosts are asked at once, where nothing else is said: enough to hide their latency, few enough for one
+/// process's sockets.
+pub const FAN_OUT: u16 = 64;
 /// How long one inventory may take.
 const INVENTORY_DEADLINE: Duration = Duration::from_secs(30);
 /// Largest inventory accepted: thousands of domains.
@@ -61,6 +62,7 @@ pub struct Agents {
     timeouts: Timeouts,
     request: RequestId,
     hosts: Arc<BTreeMap<HostName, Host>>,
+    at_once: u16,
 }
 
 impl Agents {
@@ -91,7 +93,14 @@ impl Agents {
             timeouts,
             request,
             hosts: Arc::new(hosts),
+            at_once: FAN_OUT,
         }
+    }
+
+    /// The same, of whom at most so many are asked for their inventory at once.
+    #[must_use]
+    pub fn at_once(self, at_once: u16) -> Self {
+        Self { at_once, ..self }
     }
 
     /// The hosts known, in order.
@@ -160,7 +169,7 @@ impl Agents {
                 let observation = self.observe_host(&host, known.get(&host).copied()).await;
                 (host, observation)
             })
-            .buffer_unordered(FAN_OUT)
+            .buffer_unordered(self.at_once.into())
             .collect()
             .await
     }

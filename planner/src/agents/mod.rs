@@ -7,4 +7,4 @@ mod wire;
 
 pub use call::{Caller, Events};
 pub(crate) use connection::chain;
-pub use connection::{Agents, CallError};
+pub use connection::{Agents, CallError, FAN_OUT};

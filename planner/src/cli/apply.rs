@@ -96,6 +96,7 @@ pub(super) async fn run(
             migrate: Vec::new(),
             balance: None,
             import: None,
+            at_once: None,
         };
         let asked = Asked {
             operation: "apply",

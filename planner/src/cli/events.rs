@@ -289,7 +289,14 @@ fn diagnostics(plan: &Plan) -> Vec<Value> {
             Severity::Error
         };
         let summary = format!("host {} cannot be looked at", host.host);
-        let detail = "Nothing is planned on it or away from it.".to_owned();
+        let mut detail = format!("It {}. Nothing is planned on it or away from it.", host.why);
+        if !host.accepted {
+            let remedy = host.why.remedy();
+            detail.push_str(&format!(
+                " Hint: {remedy}, or accept it with --allow-unreachable {}.",
+                host.host
+            ));
+        }
         all.push(one(
             severity,
             summary,

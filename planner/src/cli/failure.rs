@@ -146,7 +146,12 @@ impl fmt::Display for Failure {
     }
 }
 
+/// As a sentence begins, unless it begins with a name: an address, a file.
 fn capital(text: &str) -> String {
+    let word = text.split_whitespace().next().unwrap_or_default();
+    if word.contains(['.', '/', '_', '[']) {
+        return text.to_owned();
+    }
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| {
         first.to_uppercase().chain(characters).collect()
@@ -160,6 +165,12 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("could not open the door")]
     struct Door(#[source] std::io::Error);
+
+    #[test]
+    fn an_address_is_left_as_it_is_written() {
+        let failure = Failure::new("server.web[0] is not recorded");
+        assert_eq!(failure.to_string(), "Error: server.web[0] is not recorded");
+    }
 
     #[test]
     fn says_each_cause_once_and_the_hints() {

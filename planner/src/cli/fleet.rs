@@ -36,6 +36,10 @@ impl Fleet {
             .map_err(|error| match error {
                 StoreError::Unreachable { .. } => Failure::from(error)
                     .hint("check that etcd runs, and the endpoints in the block state \"etcd\""),
+                StoreError::ReadFile { .. } | StoreError::NotPem { .. } => Failure::from(error)
+                    .hint("correct the name in the block state \"etcd\", or put the file there"),
+                StoreError::Directory { .. } => Failure::from(error)
+                    .hint("name a directory that can be written to as path in the block state \"local\""),
                 other => Failure::from(other),
             })?;
         for warning in warnings {
@@ -98,7 +102,8 @@ impl Fleet {
             return Err(Failure::new(format!(
                 "the store is of fleet {}, not {}",
                 meta.fleet, self.name
-            )));
+            ))
+            .hint("write the fleet's name into the drover block as it was, or name a store of this fleet's own"));
         }
         Ok(recorded)
     }
@@ -117,7 +122,10 @@ impl Fleet {
                 self.credentials.cert_file.display(),
                 credentials.identity().fleet,
                 self.name
-            )));
+            ))
+            .hint(
+                "name a certificate of this fleet; `drover pki issue operator NAME` makes one with its authority",
+            ));
         }
         Ok(Agents::new(
             self.name.clone(),

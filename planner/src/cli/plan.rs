@@ -8,6 +8,7 @@ use super::options::{DetailOptions, DisplayOptions, PlanningOptions, VariableOpt
 use super::output::Output;
 use super::planning::{Wish, make, make_from_file};
 use super::project::Project;
+use crate::agents::FAN_OUT;
 use crate::files::write_private;
 use clap::Args;
 use drover_core::plan::text::Detail;
@@ -47,6 +48,9 @@ pub(super) struct PlanCommand {
     /// Exit with 2 where there are changes
     #[arg(long)]
     detailed_exitcode: bool,
+    /// Ask at most N hosts at a time
+    #[arg(long, value_name = "N", default_value_t = FAN_OUT, value_parser = clap::value_parser!(u16).range(1..=1024), conflicts_with = "inventory")]
+    parallelism: u16,
     /// Plan to destroy everything (or every target)
     #[arg(long, conflicts_with = "refresh_only")]
     destroy: bool,
@@ -77,6 +81,7 @@ pub(super) async fn run(
         migrate: Vec::new(),
         balance: None,
         import: None,
+        at_once: Some(command.parallelism),
     };
     let plan = match &command.inventory {
         Some(file) => make_from_file(&project, &command.planning, wish, file, request, output).await?,

@@ -49,6 +49,8 @@ pub(super) struct Wish {
     pub(super) balance: Option<Balance>,
     /// This domain alone is taken over.
     pub(super) import: Option<ImportRequest>,
+    /// How many hosts are asked at once, where that is said.
+    pub(super) at_once: Option<u16>,
 }
 
 /// What is known before any host is asked: the records, and what the files say.
@@ -372,6 +374,10 @@ pub(super) async fn make(
     let agents = ground
         .fleet
         .agents(endpoints(Some(&ground.evaluated.desired), &ground.recorded))?;
+    let agents = match wish.at_once {
+        Some(at_once) => agents.at_once(at_once),
+        None => agents,
+    };
     let observed = ground.observe(&agents).await;
     let plan = ground.plan(project, &observed, &plan_options(options, wish, None), output)?;
     guard::limit(project, &plan, options.scope.max_destroy, output)?;

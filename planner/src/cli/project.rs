@@ -90,8 +90,12 @@ impl Project {
             Failure::from(error).hint("run drover where the configuration is, or name the directory with -C")
         })?;
         let variables = variables(options, &files)?;
-        let inputs: Vec<InputFile> = files
-            .configuration
+        let ConfigurationFiles {
+            configuration,
+            not_read,
+            variables: _,
+        } = files;
+        let inputs: Vec<InputFile> = configuration
             .into_iter()
             .map(|file| InputFile {
                 path: file.path,
@@ -101,7 +105,14 @@ impl Project {
             .collect();
         let reader = FolderReader::new(here)
             .map_err(|error| Failure::because("could not enter the configuration's directory", error))?;
-        let (config, parsed) = parse(&inputs, &reader);
+        let (config, mut parsed) = parse(&inputs, &reader);
+        for name in not_read {
+            let detail = format!(
+                "The file {name} is named as Terraform's files of values are, and is not read. Values are read from \
+                 drover.vars.hcl, from *.auto.vars.hcl and with --var-file, in HCL."
+            );
+            parsed.push(Diagnostic::warning("Values that are not read", detail));
+        }
         let digest = digest(config.sources(), &variables);
         let directory = std::env::current_dir()
             .map(|path| path.display().to_string())

@@ -14,6 +14,9 @@ pub struct ReadFile {
     pub bytes: Vec<u8>,
 }
 
+/// How files are named that hold values for Terraform.
+const NOT_READ: [&str; 3] = [".tfvars", ".tfvars.json", ".vars.json"];
+
 /// The files of a directory that concern drover, each list sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConfigurationFiles {
@@ -21,6 +24,8 @@ pub struct ConfigurationFiles {
     pub configuration: Vec<ReadFile>,
     /// `drover.vars.hcl` first, then `*.auto.vars.hcl`.
     pub variables: Vec<ReadFile>,
+    /// Names by which Terraform would read values, and which are not read.
+    pub not_read: Vec<String>,
 }
 
 /// Why files could not be read.
@@ -76,19 +81,27 @@ pub(super) fn read_folder(directory: &Path, shown: &Path) -> Result<Configuratio
         path: directory.to_owned(),
         source,
     };
-    let mut names = Vec::new();
+    let (mut names, mut not_read) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(directory).map_err(listing)? {
         let entry = entry.map_err(listing)?;
-        if let Ok(name) = entry.file_name().into_string()
-            && name.ends_with(".hcl")
-            && !name.starts_with('.')
-            && !name.ends_with(".drovertest.hcl")
-        {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if name.starts_with('.') || name.ends_with(".drovertest.hcl") {
+            continue;
+        }
+        if name.ends_with(".hcl") {
             names.push(name);
+        } else if NOT_READ.iter().any(|end| name.ends_with(end)) {
+            not_read.push(name);
         }
     }
     names.sort();
-    let mut files = ConfigurationFiles::default();
+    not_read.sort();
+    let mut files = ConfigurationFiles {
+        not_read,
+        ..ConfigurationFiles::default()
+    };
     for name in names {
         let file = ReadFile {
             path: plain(&shown.join(&name)),
@@ -169,6 +182,8 @@ mod tests {
             ".hidden.hcl",
             "x.drovertest.hcl",
             "notes.txt",
+            "terraform.tfvars",
+            "a.auto.vars.json",
         ] {
             std::fs::write(dir.path().join(name), "").expect("a file");
         }
@@ -181,6 +196,7 @@ mod tests {
         };
         assert_eq!(names(&files.configuration), ["a.hcl", "b.hcl"]);
         assert_eq!(names(&files.variables), ["drover.vars.hcl", "z.auto.vars.hcl"]);
+        assert_eq!(files.not_read, ["a.auto.vars.json", "terraform.tfvars"]);
     }
 
     #[test]

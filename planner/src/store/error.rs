@@ -2,6 +2,7 @@
 
 use super::lock::{HeldLock, LockLoss};
 use super::settings::SettingsError;
+use drover_core::model::Author;
 use drover_core::record::Key;
 use std::error::Error;
 use std::fmt;
@@ -151,15 +152,18 @@ pub enum StoreError {
     },
     /// The fleet was written to since the plan was made.
     #[error(
-        "the fleet has changed since the plan was made (meta is at {}, the plan was made at {}): plan again",
+        "the fleet has changed since the plan was made (meta is at {}, the plan was made at {}{}): plan again",
         revision_or_none(*found),
-        revision_or_none(*expected)
+        revision_or_none(*expected),
+        by.as_ref().map_or_else(String::new, |by| format!("; changed last by {by}"))
     )]
     StaleMeta {
         /// `meta`'s revision that the plan was made from; none for a store without `meta`.
         expected: Option<u64>,
         /// `meta`'s revision now.
         found: Option<u64>,
+        /// Who wrote last.
+        by: Option<Box<Author>>,
     },
     /// Others changed the store at each attempt to take the lock.
     #[error("cannot take the fleet's lock: others were faster {attempts} times; try again")]

@@ -5,7 +5,7 @@ use drover::store::{
     ExpectMeta, FailedCompare, HeldLock, Lock, LockLoss, LockRecord, Outcome, Store, StoreError,
     StoreSettings,
 };
-use drover_core::model::Meta;
+use drover_core::model::{Author, Meta};
 use drover_core::record::{FORMAT, Guard, Transaction};
 use drover_types::FencingToken;
 use serde_json::json;
@@ -99,6 +99,11 @@ pub(crate) async fn meta_and_token_outlive_the_lock(fixture: &Fixture) {
         token: FencingToken::new(1),
         drover_version: "0.1.0".to_owned(),
         apply: None,
+        by: Some(Author {
+            who: "alice@desk".to_owned(),
+            command: "apply".to_owned(),
+            since: "2026-01-02T03:04:05Z".to_owned(),
+        }),
     };
     assert_eq!(first.meta(), &expected);
     assert_eq!(meta(&store).await, (expected.clone(), first.create_revision()));
@@ -149,7 +154,7 @@ pub(crate) async fn a_stale_plan_gets_no_lock(fixture: &Fixture) {
         cases(ExpectMeta::Absent).await,
         Err(format!(
             "the fleet has changed since the plan was made (meta is at revision {revision}, the plan was made at no \
-             revision): plan again"
+             revision; changed last by apply by alice@desk, begun 2026-01-02T03:04:05Z): plan again"
         ))
     );
     assert!(cases(ExpectMeta::At(revision - 1)).await.is_err());

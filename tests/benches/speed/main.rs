@@ -86,5 +86,8 @@ fn run(wanted: &[&str]) -> Result<(), Failed> {
         }
     }
     print!("{}", table::render(&rows));
-    Ok(())
+    match rows.iter().filter(|row| !row.is_met()).count() {
+        0 => Ok(()),
+        over => Err(format!("{over} of {} lines are over their limit", rows.len()).into()),
+    }
 }

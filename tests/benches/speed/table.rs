@@ -74,20 +74,35 @@ fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-fn verdict(good: bool) -> &'static str {
-    if good { "PASS" } else { "over" }
+impl Allowed {
+    fn of(self, raw: &Times) -> Duration {
+        raw.median().mul_f64(self.factor) + self.plus
+    }
 }
 
 impl Row {
+    /// Whether it is within its limit; a note has none.
+    pub(crate) fn is_met(&self) -> bool {
+        match self {
+            Self::Ratio {
+                drover, raw, allowed, ..
+            } => drover.median() <= allowed.of(raw),
+            Self::Size { bytes, limit, .. } => bytes < limit,
+            Self::Time { times, limit, .. } => times.median() <= *limit,
+            Self::Note { .. } => true,
+        }
+    }
+
     fn cells(&self) -> [String; 6] {
+        let verdict = if self.is_met() { "PASS" } else { "over" }.to_owned();
         match self {
             Self::Ratio {
                 what,
                 drover,
                 raw,
-                allowed: Allowed { factor, plus },
+                allowed,
             } => {
-                let limit = raw.median().mul_f64(*factor) + *plus;
+                let (Allowed { factor, plus }, limit) = (allowed, allowed.of(raw));
                 let ratio = drover.median().as_secs_f64() / raw.median().as_secs_f64().max(1e-9);
                 [
                     (*what).to_owned(),
@@ -95,7 +110,7 @@ impl Row {
                     raw.show(),
                     format!("{ratio:.2}"),
                     format!("{factor} × + {} = {}", millis(*plus), millis(limit)),
-                    verdict(drover.median() <= limit).to_owned(),
+                    verdict,
                 ]
             }
             Self::Size { what, bytes, limit } => [
@@ -104,7 +119,7 @@ impl Row {
                 "-".to_owned(),
                 "-".to_owned(),
                 mib(*limit),
-                verdict(bytes < limit).to_owned(),
+                verdict,
             ],
             Self::Time { what, times, limit } => [
                 (*what).to_owned(),
@@ -112,7 +127,7 @@ impl Row {
                 "-".to_owned(),
                 "-".to_owned(),
                 millis(*limit),
-                verdict(times.median() <= *limit).to_owned(),
+                verdict,
             ],
             Self::Note { what, times } => {
                 let dash = || "-".to_owned();

@@ -53,7 +53,8 @@ fn of_another_authority_of_the_same_name() {
     spiffe://test/agent/n1, or does not trust us: invalid peer certificate:
     BadSignature
       No server is recorded there; nothing is planned on it or away from it.
-      hint: bring its agent back, or accept it with --allow-unreachable n1
+      hint: compare its address and the two certificates (drover pki show FILE), or
+            accept it with --allow-unreachable n1
 
     Drover will perform the following actions. They are marked so:
       + create
@@ -93,6 +94,7 @@ fn of_another_fleet() {
     exit 1
     --- stderr
     Error: The certificate in <fleet>/other-tls/cert.pem is of fleet prod, not test
+      hint: name a certificate of this fleet; `drover pki issue operator NAME` makes one with its authority
     ");
 }
 
@@ -117,7 +119,8 @@ fn an_agent_may_not_plan() {
     /drover.agent.v1.HostService/GetInventory; a certificate of role reader or
     operator or admin may
       No server is recorded there; nothing is planned on it or away from it.
-      hint: bring its agent back, or accept it with --allow-unreachable n1
+      hint: compare its address and the two certificates (drover pki show FILE), or
+            accept it with --allow-unreachable n1
 
     Drover will perform the following actions. They are marked so:
       + create

@@ -270,6 +270,7 @@ const TESTED: &[(&str, &[(&str, &str)])] = &[
             ("--markdown", "plan_shown::a_summary_for_a_pull_request"),
             ("--max-destroy", "lifecycle::max_destroy_refuses_larger_plans"),
             ("--out", "options::out_and_show"),
+            ("--parallelism", "unanswered::so_many_hosts_are_asked_at_a_time"),
             ("--refresh", "every_option::without_refresh"),
             ("--refresh-only", "options::refresh_only"),
             (

@@ -277,6 +277,8 @@ fn the_help_of_plan_and_apply() {
               are to be imported and not declared, and plan with them
           --detailed-exitcode
               Exit with 2 where there are changes
+          --parallelism <N>
+              Ask at most N hosts at a time [default: 64]
           --destroy
               Plan to destroy everything (or every target)
           --replace <ADDR>

@@ -28,7 +28,7 @@ fn a_stale_plan() {
     insta::assert_snapshot!(fleet.drover(&["apply", "plan.bin"]).text(), @"
     exit 4
     --- stderr
-    Error: The plan is stale: the store is another one than the plan was made from
+    Error: The plan is stale: the store was empty when it was made, and is not any more; changed last by apply by alice@desk, begun <time>
       hint: plan again and apply the new plan
     ");
 }

@@ -235,7 +235,7 @@ fn one_that_was_killed_is_gone_on_with() {
     // The lock of the embedded store dies with its process; the journal knows what was begun.
     let ran = fleet.drover(&["plan"]).exits(0);
     assert!(
-        ran.stdout.contains("an earlier command left its create open"),
+        ran.stdout.contains("its create was left open: apply by ") && ran.stdout.contains(", begun"),
         "{}",
         ran.text()
     );

@@ -247,3 +247,15 @@ fn a_host_whose_log_was_lost_is_readmitted_by_an_admin() {
         .says("No changes");
     fleet.drover(&readmit).exits(0).says("nothing to readmit");
 }
+
+#[test]
+fn what_is_defined_lies_in_the_servers_directory() {
+    let fleet = applied();
+    for host in &fleet.hosts {
+        for domain in host.hypervisor.all() {
+            let directory = host.config.servers_dir().join(domain.uuid.to_string());
+            let written = std::fs::read_to_string(directory.join("domain.xml")).expect("it is kept");
+            assert_eq!(Some(written), domain.persistent_xml, "on {}", host.name);
+        }
+    }
+}

@@ -43,20 +43,22 @@ fn a_state_path_that_cannot_be_a_directory() {
     fleet.write("taken", "a file\n");
     let state = "fleet = \"test\"\n  state \"local\" {\n    path = \"taken\"\n  }";
     fleet.write("drover.hcl", &fleet.base().replace("fleet = \"test\"", state));
-    insta::assert_snapshot!(fleet.drover(&["plan"]).text(), @"
+    insta::assert_snapshot!(fleet.drover(&["plan"]).text(), @r#"
     exit 1
     --- stderr
     Error: Cannot make the store in taken
       because: File exists (os error 17)
-    ");
+      hint: name a directory that can be written to as path in the block state "local"
+    "#);
     let state = "fleet = \"test\"\n  state \"local\" {\n    path = \"/proc/drover\"\n  }";
     fleet.write("drover.hcl", &fleet.base().replace("fleet = \"test\"", state));
-    insta::assert_snapshot!(fleet.drover(&["plan"]).text(), @"
+    insta::assert_snapshot!(fleet.drover(&["plan"]).text(), @r#"
     exit 1
     --- stderr
     Error: Cannot make the store in /proc/drover
       because: No such file or directory (os error 2)
-    ");
+      hint: name a directory that can be written to as path in the block state "local"
+    "#);
 }
 
 #[test]

@@ -61,6 +61,9 @@ fn only_yes_is_a_yes() {
         assert_eq!(status, 1, "{answer:?}: {shown}");
     }
     assert!(fleet.hosts[0].hypervisor.all().is_empty(), "nothing was begun");
+    let (status, shown) = on_terminal(&fleet, &["apply"], &[], "yes\n");
+    assert!(shown.contains("Apply complete!"), "{shown}");
+    assert_eq!((status, fleet.hosts[0].hypervisor.all().len()), (0, 1), "{shown}");
 }
 
 #[test]

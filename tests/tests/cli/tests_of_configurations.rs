@@ -64,6 +64,7 @@ variables {
   webs = 1
 }
 run "one" {
+  command = plan
   assert {
     condition     = server.web[0].host == "n1" && length(server.web) == 1
     error_message = "it is on ${server.web[0].host}"
@@ -207,6 +208,10 @@ fn mistakes_in_a_test_file_are_told_with_their_places() {
         (
             "run \"r\" {\n  expect_failures = [\"check.x\"]\n}\n",
             "Invalid expect_failures",
+        ),
+        (
+            "run \"r\" {\n  command = apply\n  expect_failures = [check.capacity]\n}\n",
+            "command is plan",
         ),
         ("run \"r\" {\n  asert {\n  }\n}\n", "did you mean \"assert\"?"),
         (

@@ -1,6 +1,8 @@
 //! Hosts that do not answer: nothing is planned on them, and the exit status is not 0.
 
 use crate::fake_hosts::Fleet;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 const WEB: &str = "server \"web\" {\n  flavor = flavor.small\n  image  = image.guest\n}\n";
 
@@ -104,7 +106,8 @@ fn another_host_at_an_address() {
     spiffe://test/agent/n1, or does not trust us: this is spiffe://test/agent/n2,
     not spiffe://test/agent/n1
       No server is recorded there; nothing is planned on it or away from it.
-      hint: bring its agent back, or accept it with --allow-unreachable n1
+      hint: compare its address and the two certificates (drover pki show FILE), or
+            accept it with --allow-unreachable n1
 
     Drover will perform the following actions. They are marked so:
       + create
@@ -142,7 +145,7 @@ fn another_host_at_an_address() {
 #[test]
 fn something_else_listens_at_an_address() {
     let fleet = fleet();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
     let answer = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client");
@@ -157,4 +160,27 @@ fn something_else_listens_at_an_address() {
     let ran = fleet.drover(&["plan"]).exits(1).says("host n1");
     assert!(!ran.stdout.contains("created on n1"), "{}", ran.text());
     answer.join().expect("it answered");
+}
+
+#[test]
+fn so_many_hosts_are_asked_at_a_time() {
+    let mut fleet = fleet();
+    // They take connections and say nothing: each costs the time that a connection may take, 5 s.
+    let silent: Vec<TcpListener> = ["n1", "n2"]
+        .map(|name| {
+            let address = fleet.host_named(name).address;
+            fleet.host_named(name).stop();
+            TcpListener::bind(address).expect("the port is free again")
+        })
+        .into();
+    let took = |parallelism: &str| {
+        let begin = Instant::now();
+        fleet.drover(&["plan", "--parallelism", parallelism]).exits(1);
+        begin.elapsed()
+    };
+    let (one, two) = (took("1"), took("2"));
+    assert!(one >= Duration::from_secs(10), "one after the other: {one:?}");
+    assert!(two < Duration::from_secs(9), "both at a time: {two:?}");
+    fleet.drover(&["plan", "--parallelism", "0"]).exits(1);
+    drop(silent);
 }

@@ -315,3 +315,14 @@ fn a_directory_without_configuration_says_so() {
       because: No such file or directory (os error 2)
     ");
 }
+
+#[test]
+fn files_of_terraforms_values_are_not_passed_over_in_silence() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("main.hcl"), GOOD).expect("written");
+    std::fs::write(dir.path().join("terraform.tfvars"), "webs = 3\n").expect("written");
+    drover_in(dir.path(), &["validate"])
+        .exits(0)
+        .says("Values that are not read")
+        .says("terraform.tfvars");
+}

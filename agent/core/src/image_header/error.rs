@@ -81,7 +81,9 @@ pub enum HeaderError {
     #[error("the disk in the image has a size of zero; check its source")]
     NoDisk,
     /// Larger than this host takes.
-    #[error("the disk in the image has {size}, this host takes at most {limit} (the agent's image limit)")]
+    #[error(
+        "the disk in the image has {size}, this host takes at most {limit}; raise max_size in the images block of its agent.hcl, or use a smaller image"
+    )]
     OverLimit {
         /// The disk's size.
         size: ByteSize,

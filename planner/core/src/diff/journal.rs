@@ -75,6 +75,7 @@ pub(super) fn believe(
                 server: record.server,
                 host: record.host.clone(),
                 verb,
+                by: record.by.clone(),
             },
         );
         belief.settle.push(*id);

@@ -11,6 +11,9 @@ use std::sync::Arc;
 pub(super) struct Scope<'a> {
     options: &'a PlanOptions,
     targets: BTreeSet<&'a Address>,
+    /// Servers without which the targets cannot be there by `depends_on`, or that cannot be there without them where
+    /// all are destroyed.
+    implied: BTreeSet<&'a Address>,
     excludes: BTreeSet<&'a Address>,
     /// Servers that are excluded because something they need is.
     dependents: BTreeSet<&'a Address>,
@@ -28,6 +31,45 @@ fn covered(by: &BTreeSet<&Address>, address: &Address) -> bool {
     by.contains(address) || (address.key.is_some() && by.contains(&block()))
 }
 
+/// These and all that wait for one of them by `depends_on`.
+fn with_dependents<'a>(desired: &'a DesiredFleet, mut all: BTreeSet<&'a Address>) -> BTreeSet<&'a Address> {
+    // Instances of a block share the sets of what they wait for: each set is looked through once a round.
+    loop {
+        let mut looked: BTreeMap<*const BTreeSet<Address>, bool> = BTreeMap::new();
+        let mut more = Vec::new();
+        for (dependent, needs) in &desired.depends_on {
+            let waits = needs.sets().any(|set| {
+                *looked
+                    .entry(Arc::as_ptr(set))
+                    .or_insert_with(|| set.iter().any(|needed| all.contains(needed)))
+            });
+            if waits && !all.contains(dependent) {
+                more.push(dependent);
+            }
+        }
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
+}
+
+/// These and all that one of them waits for by `depends_on`.
+fn with_needs<'a>(desired: &'a DesiredFleet, mut all: BTreeSet<&'a Address>) -> BTreeSet<&'a Address> {
+    let mut open: Vec<&Address> = all.iter().copied().collect();
+    // Instances of a block share the sets of what they wait for: each set is looked through once.
+    let mut looked: BTreeSet<*const BTreeSet<Address>> = BTreeSet::new();
+    while let Some(address) = open.pop() {
+        let Some(needs) = desired.depends_on.get(address) else {
+            continue;
+        };
+        for set in needs.sets().filter(|set| looked.insert(Arc::as_ptr(set))) {
+            open.extend(set.iter().filter(|needed| all.insert(needed)));
+        }
+    }
+    all
+}
+
 impl<'a> Scope<'a> {
     pub(super) fn new(
         options: &'a PlanOptions,
@@ -37,9 +79,22 @@ impl<'a> Scope<'a> {
         let mut scope = Self {
             options,
             targets: options.targets.iter().collect(),
+            implied: BTreeSet::new(),
             excludes: options.excludes.iter().collect(),
             dependents: BTreeSet::new(),
         };
+        // A command on single servers is about these alone.
+        let single = !options.migrate.is_empty() || options.balance.is_some() || options.import.is_some();
+        if !options.targets.is_empty() && !single {
+            let targeted = desired.servers.keys().chain(recorded.servers.keys());
+            let targeted = targeted
+                .filter(|address| covered(&scope.targets, address))
+                .collect();
+            scope.implied = match options.mode {
+                PlanMode::Destroy => with_dependents(desired, targeted),
+                PlanMode::Apply | PlanMode::RefreshOnly => with_needs(desired, targeted),
+            };
+        }
         if options.excludes.is_empty() {
             return scope;
         }
@@ -63,29 +118,11 @@ impl<'a> Scope<'a> {
                     .as_ref()
                     .is_some_and(|group| covered(&scope.excludes, group))
         };
-        scope.dependents = specs
+        let excluded = specs
             .filter(|(address, spec)| covered(&scope.excludes, address) || refers(spec))
             .map(|(address, _)| address)
             .collect();
-        // Instances of a block share the sets of what they wait for: each set is looked through once a round.
-        loop {
-            let mut looked: BTreeMap<*const BTreeSet<Address>, bool> = BTreeMap::new();
-            let mut more = Vec::new();
-            for (dependent, needs) in &desired.depends_on {
-                let waits = needs.sets().any(|set| {
-                    *looked
-                        .entry(Arc::as_ptr(set))
-                        .or_insert_with(|| set.iter().any(|needed| scope.dependents.contains(needed)))
-                });
-                if waits && !scope.dependents.contains(dependent) {
-                    more.push(dependent);
-                }
-            }
-            if more.is_empty() {
-                break;
-            }
-            scope.dependents.extend(more);
-        }
+        scope.dependents = with_dependents(desired, excluded);
         scope
     }
 
@@ -95,7 +132,9 @@ impl<'a> Scope<'a> {
 
     /// Whether the resource itself is asked for.
     pub(super) fn covers(&self, address: &Address) -> bool {
-        let targeted = self.options.targets.is_empty() || covered(&self.targets, address);
+        let targeted = self.options.targets.is_empty()
+            || covered(&self.targets, address)
+            || self.implied.contains(address);
         targeted && !self.is_excluded(address)
     }
 
@@ -133,6 +172,7 @@ mod tests {
     use super::*;
     use crate::model::Needs;
     use crate::testing::{address, desired, with_server};
+    use proptest::prelude::*;
 
     #[test]
     fn what_needs_something_excluded_is_excluded_too() {
@@ -167,5 +207,63 @@ mod tests {
         assert_eq!(left(&["server.a"], &[]), ["server.d"]);
         assert_eq!(left(&["flavor.large"], &[]), ["server.a", "server.b", "server.c"]);
         assert_eq!(left(&["server.b"], &["server.a", "server.c"]), ["server.a"]);
+        assert_eq!(left(&[], &["server.c"]), ["server.a", "server.b", "server.c"]);
+        assert_eq!(left(&[], &["server.d"]), ["server.d"]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_targets_of_a_plan_come_with_all_that_they_need(
+            edges in prop::collection::vec((0..12_usize, 0..12_usize), 0..20),
+            targets in prop::collection::btree_set(0..12_usize, 1..4),
+            destroy in any::<bool>(),
+        ) {
+            let name = |number: usize| address(&format!("server.s{number:02}"));
+            let mut fleet = desired();
+            for number in 0..12 {
+                fleet = with_server(fleet, &name(number).to_string(), None);
+            }
+            // A server waits for later ones only, so that there is no cycle.
+            let edges: BTreeSet<(usize, usize)> = edges.into_iter().filter(|(from, to)| from < to).collect();
+            for number in 0..12 {
+                let of = edges.iter().filter(|(from, _)| *from == number);
+                let needs: BTreeSet<Address> = of.map(|(_, to)| name(*to)).collect();
+                if !needs.is_empty() {
+                    fleet.depends_on.insert(name(number), Needs::all(vec![Arc::new(needs)]));
+                }
+            }
+            let options = PlanOptions {
+                targets: targets.iter().map(|number| name(*number)).collect(),
+                mode: if destroy { PlanMode::Destroy } else { PlanMode::Apply },
+                ..PlanOptions::default()
+            };
+            let recorded = RecordedFleet::empty(1);
+            let scope = Scope::new(&options, &fleet, &recorded);
+            let within: BTreeSet<usize> = (0..12).filter(|number| scope.covers(&name(*number))).collect();
+            prop_assert!(targets.is_subset(&within));
+            for (from, to) in edges {
+                let (one, other) = if destroy { (to, from) } else { (from, to) };
+                prop_assert!(!within.contains(&one) || within.contains(&other), "{one} without {other}");
+            }
+            // And with nothing else: whatever is in it is a target, or in it for another.
+            for number in within.difference(&targets) {
+                let reached = fleet_edges(&fleet).into_iter().any(|(from, to)| {
+                    let (one, other) = if destroy { (to, from) } else { (from, to) };
+                    other == name(*number) && scope.covers(&one)
+                });
+                prop_assert!(reached, "{number} is there for nothing");
+            }
+        }
+    }
+
+    fn fleet_edges(fleet: &DesiredFleet) -> Vec<(Address, Address)> {
+        let of = |(from, needs): (&Address, &Needs)| {
+            let from = from.clone();
+            needs
+                .iter()
+                .map(|to| (from.clone(), to.clone()))
+                .collect::<Vec<_>>()
+        };
+        fleet.depends_on.iter().flat_map(of).collect()
     }
 }

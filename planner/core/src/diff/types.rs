@@ -1,8 +1,8 @@
 //! The diff as data: per resource what differs and why, still without hosts chosen.
 
 use crate::model::{
-    AggregateSpec, FlavorSpec, FrozenGuest, GroupSpec, HostSpec, ImageSpec, ImportId, Power, ServerSpec,
-    TriedHost,
+    AggregateSpec, Author, FlavorSpec, FrozenGuest, GroupSpec, HostSpec, ImageSpec, ImportId, Power,
+    ServerSpec, TriedHost,
 };
 use crate::plan::{Blocked, Drift, Finding, Impact, PlanOptions, Reason, UnobservedHost};
 use drover_types::{Address, Epoch, Generation, HostName, IncarnationId, OperationId, ServerId};
@@ -152,6 +152,8 @@ pub struct Settlement {
     pub host: HostName,
     /// What it does.
     pub verb: String,
+    /// Whose it was.
+    pub by: Option<Author>,
 }
 
 /// What differs, and what was found.

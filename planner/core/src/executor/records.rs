@@ -55,6 +55,7 @@ impl Writer<'_> {
                     token: self.lock.token,
                     plan: self.plan.to_owned(),
                     at: self.now.to_owned(),
+                    by: self.fleet.meta.as_ref().and_then(|(meta, _)| meta.by.clone()),
                     status,
                 }
             }

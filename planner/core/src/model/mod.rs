@@ -24,8 +24,9 @@ pub use observed::{
     UnobservedReason,
 };
 pub use recorded::{
-    ApplyMark, ClaimedTask, DeposedServer, FrozenGuest, HostRecord, Meta, OperationRecord, OperationStatus,
-    OutputRecord, Ownership, OwnershipState, PlainRecord, RecordedFleet, ServerRecord, TriedHost, VmState,
+    ApplyMark, Author, ClaimedTask, DeposedServer, FrozenGuest, HostRecord, Meta, OperationRecord,
+    OperationStatus, OutputRecord, Ownership, OwnershipState, PlainRecord, RecordedFleet, ServerRecord,
+    TriedHost, VmState,
 };
 pub use spec::{
     AggregateSpec, Endpoint, EndpointError, FlavorSpec, GroupPolicy, GroupSpec, HostNetwork,

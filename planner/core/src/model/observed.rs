@@ -6,6 +6,7 @@ use drover_types::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use uuid::Uuid;
 
 /// Why a host could not be observed.
@@ -21,6 +22,32 @@ pub enum UnobservedReason {
     Incompatible(String),
     /// It was not asked: the inventory file that is planned from does not have it.
     NotInInventory,
+}
+
+impl UnobservedReason {
+    /// What to do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "bring its agent back",
+            Self::Untrusted(_) => "compare its address and the two certificates (drover pki show FILE)",
+            Self::Unwell(_) => "see to that on the host",
+            Self::Incompatible(_) => "bring its agent to a version that this drover works with",
+            Self::NotInInventory => "save the inventory again",
+        }
+    }
+}
+
+impl fmt::Display for UnobservedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => write!(f, "does not answer: {why}"),
+            Self::Untrusted(why) => write!(f, "is not trusted: {why}"),
+            Self::Unwell(why) => write!(f, "cannot report: {why}"),
+            Self::Incompatible(why) => write!(f, "cannot be worked with: {why}"),
+            Self::NotInInventory => f.write_str("is not in the inventory file"),
+        }
+    }
 }
 
 /// What was learnt of one host.

@@ -9,6 +9,7 @@ use drover_types::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The store's own record: which history this is, and who may apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,27 @@ pub struct Meta {
     /// The apply that wrote last; whatever else writes sets none. A plan whose own apply this is, is resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apply: Option<ApplyMark>,
+    /// Who wrote last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Author>,
+}
+
+/// A command that wrote to the store, for whoever comes upon what it left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Author {
+    /// `user@host`.
+    pub who: String,
+    /// The command: `apply`, `destroy`, …
+    pub command: String,
+    /// When it began, RFC 3339.
+    pub since: String,
+}
+
+impl fmt::Display for Author {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { who, command, since } = self;
+        write!(f, "{command} by {who}, begun {since}")
+    }
 }
 
 /// Which apply every change since some revision belongs to.
@@ -239,6 +261,9 @@ pub struct OperationRecord {
     pub plan: String,
     /// When it was written, RFC 3339.
     pub at: String,
+    /// By which command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Author>,
     /// Where it stands.
     #[serde(flatten)]
     pub status: OperationStatus,

@@ -271,20 +271,11 @@ pub enum ImageFormat {
     Vdi,
     /// Virtual PC.
     Vpc,
-    /// Hyper-V.
-    Vhdx,
 }
 
 impl ImageFormat {
     /// Every format, by qemu-img's names.
-    pub const ALL: &'static [Self] = &[
-        Self::Raw,
-        Self::Qcow2,
-        Self::Vmdk,
-        Self::Vdi,
-        Self::Vpc,
-        Self::Vhdx,
-    ];
+    pub const ALL: &'static [Self] = &[Self::Raw, Self::Qcow2, Self::Vmdk, Self::Vdi, Self::Vpc];
 
     /// qemu-img's name for it.
     #[must_use]
@@ -295,7 +286,6 @@ impl ImageFormat {
             Self::Vmdk => "vmdk",
             Self::Vdi => "vdi",
             Self::Vpc => "vpc",
-            Self::Vhdx => "vhdx",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why something is planned, and what it costs the guest: closed enums, so that text and programs agree.
 
-use crate::model::{GroupPolicy, ImportId};
+use crate::model::{Author, GroupPolicy, ImportId};
 use drover_types::{Address, HostName, PowerState};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -145,6 +145,9 @@ pub enum Reason {
     OperationOpen {
         /// What it was: `create`, `migrate`, …
         verb: String,
+        /// Whose.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Author>,
     },
     /// The host holds a newer epoch than recorded: the hand-over went on without a command.
     EpochAdvanced,
@@ -200,7 +203,8 @@ impl fmt::Display for Reason {
             Self::Requested => f.write_str("migration was asked for"),
             Self::ImageNeeded => f.write_str("a server placed here needs it"),
             Self::ImageUnused => f.write_str("no server here needs it any more"),
-            Self::OperationOpen { verb } => write!(f, "an earlier command left its {verb} open"),
+            Self::OperationOpen { verb, by: Some(by) } => write!(f, "its {verb} was left open: {by}"),
+            Self::OperationOpen { verb, by: None } => write!(f, "an earlier command left its {verb} open"),
             Self::EpochAdvanced => f.write_str("its host holds a newer epoch than recorded"),
             Self::HostReached => f.write_str("its agent was reached"),
         }

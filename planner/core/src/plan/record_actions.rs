@@ -25,6 +25,7 @@ pub(super) fn settlements(graph: &mut Graph<'_>) {
             precondition: Precondition::Open,
             why: Reason::OperationOpen {
                 verb: open.verb.clone(),
+                by: open.by.clone(),
             },
             before: Value::Null,
             after: Value::Null,

@@ -20,15 +20,25 @@ pub enum Staleness {
 /// Compares a plan's parent with the store.
 #[must_use]
 pub fn staleness(plan: &Plan, recorded: &RecordedFleet) -> Staleness {
-    let stale = |why: String| Staleness::Stale { why };
     let Some((meta, revision)) = &recorded.meta else {
+        let why = "the store is empty, and was not when the plan was made".to_owned();
         return match plan.parent.meta_revision {
             None => Staleness::Fresh,
-            Some(_) => stale("the store is empty, and was not when the plan was made".to_owned()),
+            Some(_) => Staleness::Stale { why },
         };
     };
+    let stale = |why: String| Staleness::Stale {
+        why: match &meta.by {
+            Some(by) => format!("{why}; changed last by {by}"),
+            None => why,
+        },
+    };
     if meta.lineage != plan.parent.lineage {
-        return stale("the store is another one than the plan was made from".to_owned());
+        let why = match plan.parent.meta_revision {
+            None => "the store was empty when it was made, and is not any more",
+            Some(_) => "the store is another one than it was made from",
+        };
+        return stale(why.to_owned());
     }
     if plan.parent.meta_revision == Some(*revision) {
         return Staleness::Fresh;

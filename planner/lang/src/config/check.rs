@@ -258,14 +258,7 @@ impl Checker<'_> {
         if functions::names().any(|known| known == name) {
             return;
         }
-        let detail = format!("There is no function named {name:?}.");
-        let hint = did_you_mean(name, functions::names());
-        self.report(
-            file,
-            context,
-            call.name.name.span(),
-            Diagnostic::error("Call to unknown function", detail).hint(hint),
-        );
+        self.report(file, context, call.name.name.span(), functions::unknown(name));
     }
 
     fn name(&mut self, file: FileId, context: &str, name: FreeName<'_>, allowed: Allowed) {

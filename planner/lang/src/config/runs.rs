@@ -156,6 +156,22 @@ impl Run {
     }
 }
 
+/// Runs plan; the word may be written, as in Terraform's tests.
+fn check_command(block: &Block, file: FileId, found: &mut Diagnostics) {
+    let Some(attribute) = block.body.get_attribute("command") else {
+        return;
+    };
+    let word = match &attribute.value {
+        Expression::Variable(word) => word.as_str(),
+        _ => "",
+    };
+    if word != "plan" {
+        let place = attribute.value.span().map(|range| Span::new(file, range));
+        let detail = "A run plans on the hosts that it declares, and there is no agent that could apply: command is plan.";
+        found.push(Diagnostic::error("Invalid command", detail).at_maybe(place));
+    }
+}
+
 fn read_runs(body: &Body, sources: &SourceMap, file: FileId, found: &mut Diagnostics) -> Vec<Run> {
     let everywhere = read_hosts(body, sources, file, found);
     let shared = values(body, sources, file);
@@ -183,6 +199,7 @@ fn read_runs(body: &Body, sources: &SourceMap, file: FileId, found: &mut Diagnos
             let detail = "A run needs at least one assert block, or expect_failures; else it tests nothing.";
             found.push(Diagnostic::error("Run without conditions", detail).at_maybe(place));
         }
+        check_command(block, file, found);
         let own = values(&block.body, sources, file);
         runs.push(Run {
             name,

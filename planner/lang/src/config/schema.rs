@@ -331,11 +331,15 @@ const VALUES: BlockSchema = block("variables", &[], &[]).free().once();
 pub(super) static TEST_FILE: BlockSchema = block("test file", &[], &[]).with(&[
     VALUES,
     CAPACITY,
-    block("run", NAME, &[optional("expect_failures", "[check.capacity]")]).with(&[
-        VALUES,
-        CAPACITY,
-        block("assert", &[], CONDITION),
-    ]),
+    block(
+        "run",
+        NAME,
+        &[
+            optional("command", "plan"),
+            optional("expect_failures", "[check.capacity]"),
+        ],
+    )
+    .with(&[VALUES, CAPACITY, block("assert", &[], CONDITION)]),
 ]);
 /// Blocks that a `dynamic` block may make. Others are read before anything is computed.
 pub(super) const DYNAMIC: [&str; 5] = ["state", "tls", "scheduler", "policy", "rules"];
@@ -597,7 +601,9 @@ fn unknown_argument(
         "An argument named {name:?} is not expected in {context}. It has {}.",
         known.join(", ")
     );
-    Diagnostic::error("Unsupported argument", detail).hint(did_you_mean(name, known))
+    let repeats = ["count", "for_each"].contains(&name) && context.starts_with("host ");
+    let hint = repeats.then(|| "every host has its own address: write a block for each".to_owned());
+    Diagnostic::error("Unsupported argument", detail).hint(hint.or_else(|| did_you_mean(name, known)))
 }
 
 fn unknown_block(

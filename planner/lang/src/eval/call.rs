@@ -1,7 +1,7 @@
 //! Function calls: arguments by the function's table entry, `try` and `can`, and `templatefile`.
 
 use super::Evaluator;
-use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::functions::{self, Call, Function, FunctionError, ModuleFiles, Parts, Room};
 use crate::value::{Cause, Marks, Type, Unknown, Value, convert};
 use hcl::edit::expr::{Expression, FuncCall};
@@ -39,11 +39,7 @@ impl Evaluator<'_> {
 
     fn no_such_function(&mut self, call: &FuncCall, name: &str) -> Value {
         let span = self.span_of(&call.name.name);
-        let detail = format!("There is no function named {name:?}.");
-        let hint = did_you_mean(name, functions::names());
-        let diagnostic = Diagnostic::error("Call to unknown function", detail)
-            .hint(hint)
-            .at_maybe(span);
+        let diagnostic = functions::unknown(name).at_maybe(span);
         // The arguments are looked at all the same: what is wrong in them is reported in the same run.
         for argument in call.args.iter() {
             self.eval(argument);

@@ -171,15 +171,9 @@ fn concat(call: &mut Call<'_>) -> Outcome {
     ))
 }
 
-/// Like the one that is searched for: a text finds a text also where a number was given.
+/// By `==`: a number is not the text that shows it.
 fn position(call: &Call<'_>) -> Option<usize> {
-    let items = call.arguments[0].as_items()?;
-    let wanted = &call.arguments[1];
-    items.position(wanted).or_else(|| {
-        let like = Type::of(items.first()?);
-        let converted = convert(wanted, &like).ok()?;
-        items.position(&converted)
-    })
+    call.arguments[0].as_items()?.position(&call.arguments[1])
 }
 
 fn contains(call: &mut Call<'_>) -> Outcome {

@@ -19,6 +19,7 @@ mod yaml;
 pub use files::{FileError, FileReader, ModuleFiles, NoFiles};
 pub(crate) use files::{joined, read_text};
 
+use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::value::{Kind, Type, Value, convert};
 
 /// What a parameter takes, or a function gives.
@@ -322,6 +323,40 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
         .iter()
         .flat_map(|family| family.iter())
         .find(|function| function.name == name)
+}
+
+/// Functions of Terraform that are not here, and what to write instead.
+const LEFT_OUT: [(&str, &str); 8] = [
+    ("timestamp", NO_CLOCK),
+    ("plantimestamp", NO_CLOCK),
+    (
+        "uuid",
+        "a plan of the same files must be the same plan: uuidv5(\"dns\", \"…\") gives the same id each time",
+    ),
+    (
+        "bcrypt",
+        "it is salted anew each time: compute the hash outside, and give it as a variable",
+    ),
+    (
+        "rsadecrypt",
+        "decrypt outside, and give the secret as a variable with ephemeral = true",
+    ),
+    ("base64gzip", "compress it outside, and read it with filebase64"),
+    ("abspath", FOLDERS),
+    ("pathexpand", FOLDERS),
+];
+const NO_CLOCK: &str = "a plan of the same files must be the same plan: give the time as a variable, for example \
+                        --var now=$(date -u +%FT%TZ)";
+const FOLDERS: &str = "files are read below the module's folder: write paths from path.module on";
+
+/// A call of a function that is not there, and what to write instead.
+pub(crate) fn unknown(name: &str) -> Diagnostic {
+    let left_out = LEFT_OUT.iter().find(|(other, _)| *other == name);
+    let hint = left_out
+        .map(|(_, instead)| (*instead).to_owned())
+        .or_else(|| did_you_mean(name, names()));
+    let detail = format!("There is no function named {name:?}.");
+    Diagnostic::error("Call to unknown function", detail).hint(hint)
 }
 
 /// Every name that can be called.

@@ -74,13 +74,45 @@ fn parseint(call: &mut Call<'_>) -> Outcome {
     let base = call.integer(1)?;
     let radix = u32::try_from(base).ok().filter(|radix| (2..=62).contains(radix));
     let radix = radix.ok_or_else(|| FunctionError::in_argument(1, "the base must be between 2 and 62"))?;
-    if radix > 36 {
-        return Err(FunctionError::in_argument(1, "bases above 36 are not supported"));
-    }
     let text = call.text(0);
-    Number::from_radix(text, radix)
+    let number = if radix > 36 {
+        from_letters(text, radix)
+    } else {
+        Number::from_radix(text, radix).ok()
+    };
+    number
         .map(Value::from)
-        .map_err(|_| FunctionError::in_argument(0, format!("{text:?} is not an integer in base {base}")))
+        .ok_or_else(|| FunctionError::in_argument(0, format!("{text:?} is not an integer in base {base}")))
+}
+
+/// A whole number in a base above 36, in which small letters come before capital ones, as Go has it.
+fn from_letters(text: &str, radix: u32) -> Option<Number> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1_i64, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if digits.is_empty() || digits.len() > 1_000 {
+        return None;
+    }
+    let base = Number::from(i64::from(radix));
+    let mut whole = Number::from(0_i64);
+    for digit in digits.chars() {
+        let worth = match digit {
+            '0'..='9' => u32::from(digit) - u32::from('0'),
+            'a'..='z' => u32::from(digit) - u32::from('a') + 10,
+            'A'..='Z' => u32::from(digit) - u32::from('A') + 36,
+            _ => return None,
+        };
+        if worth >= radix {
+            return None;
+        }
+        whole = whole
+            .multiply(&base)
+            .ok()?
+            .add(&Number::from(i64::from(worth)))
+            .ok()?;
+    }
+    whole.multiply(&Number::from(sign)).ok()
 }
 
 fn from_float(result: f64) -> Outcome {

@@ -65,6 +65,7 @@ pub(super) async fn run(
             to: to.clone(),
         }],
         import: None,
+        at_once: None,
     };
     let planned = make(&project, &planning, wish, request, output).await?;
     placed(&planned.recorded, &address)?;

@@ -11,15 +11,18 @@ use crate::agents::{Agents, Caller};
 use crate::store::Outcome;
 use clap::Args;
 use drover_core::executor::{AgentRequest, Event};
-use drover_core::model::{ClaimedTask, Meta, OwnershipState, RecordedFleet, ServerRecord};
+use drover_core::model::{Author, ClaimedTask, Meta, OwnershipState, RecordedFleet, ServerRecord};
 use drover_core::record::{Compare, Guard, Transaction};
 use drover_types::{Address, HostName, OperationId, RequestId};
 use serde_json::json;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 /// How often a claim is tried again when the fleet changes under it.
 const TRIES: u32 = 20;
+/// How long an agent that knows an operation may take to say whether it has ended.
+const SAY: Duration = Duration::from_secs(10);
 /// How long a soft reboot may take before it becomes a hard one: Nova's 120 s.
 const GRACE_MS: u64 = 120_000;
 
@@ -157,7 +160,11 @@ async fn settle_dead_claim(
     // Cancel-safe: nothing is changed by watching.
     let mut found = tokio::select! {
         found = fate(&mut answers) => found,
-        () = watch => Fate::Unsettled,
+        // Its last word may lie in the channel yet.
+        () = watch => std::iter::from_fn(|| answers.try_recv().ok())
+            .find_map(|event| fate_of(&event))
+            .unwrap_or(Fate::Unsettled),
+        () = tokio::time::sleep(SAY) => Fate::Unsettled,
     };
     if let (Fate::NotThere, Some((meta, _))) = (found, &recorded.meta) {
         let caller = caller(fleet, meta);
@@ -283,7 +290,15 @@ fn claiming(
         ..record.clone()
     };
     // What the fleet's plans were made from has changed: no apply's mark covers this.
-    let meta = Meta { apply: None, ..meta };
+    let meta = Meta {
+        apply: None,
+        by: Some(Author {
+            who: who(),
+            command: "reboot".to_owned(),
+            since: now(),
+        }),
+        ..meta
+    };
     let transaction = Transaction {
         compares: vec![
             Compare {

@@ -9,7 +9,7 @@ use crate::store::error::StoreError;
 use crate::store::etcd::{EtcdStore, LeaseHold};
 use crate::store::local::{LocalStore, OsLock};
 use crate::store::{Backend, Store};
-use drover_core::model::{ApplyMark, Meta};
+use drover_core::model::{ApplyMark, Author, Meta};
 use drover_core::record::{Compare, FORMAT, Guard, Transaction, Write};
 use drover_types::{FencingToken, Lineage};
 use std::time::Duration;
@@ -200,15 +200,28 @@ impl Store {
             return Err(StoreError::StaleMeta {
                 expected,
                 found: found_revision,
+                by: found.and_then(|(meta, _)| meta.by).map(Box::new),
             });
         }
-        let drover_version = request.holder.drover_version.clone();
+        let LockHolder {
+            who,
+            operation,
+            since,
+            drover_version,
+            ..
+        } = request.holder.clone();
+        let by = Some(Author {
+            who,
+            command: operation,
+            since,
+        });
         let meta = match found {
             Some((meta, _)) => Meta {
                 token: meta.token.next(),
                 format: FORMAT,
                 drover_version,
                 apply: request.apply.clone(),
+                by,
                 ..meta
             },
             None => Meta {
@@ -218,6 +231,7 @@ impl Store {
                 token: FencingToken::new(1),
                 drover_version,
                 apply: request.apply.clone(),
+                by,
             },
         };
         let record = LockRecord {

@@ -111,6 +111,7 @@ impl FakeStore {
                 plan: plan.digest,
                 parent: plan.parent.meta_revision,
             }),
+            by: None,
         };
         self.rows.remove(&self.layout.lock());
         let lock = Write::Put {

@@ -3,7 +3,6 @@
 use super::super::types::{Drift, DriftKind, Finding, Severity, UnobservedHost};
 use super::layout::{Page, plural};
 use super::notes::{SHOWN, more};
-use crate::model::UnobservedReason;
 
 pub(super) fn findings(page: &mut Page, findings: &[Finding]) {
     for finding in findings {
@@ -27,20 +26,13 @@ pub(super) fn findings(page: &mut Page, findings: &[Finding]) {
 pub(super) fn unobserved(page: &mut Page, hosts: &[UnobservedHost]) {
     for host in hosts {
         page.gap();
-        let why = match &host.why {
-            UnobservedReason::Unreachable(why) => format!("does not answer: {why}"),
-            UnobservedReason::Untrusted(why) => format!("is not trusted: {why}"),
-            UnobservedReason::Unwell(why) => format!("cannot report: {why}"),
-            UnobservedReason::Incompatible(why) => format!("cannot be worked with: {why}"),
-            UnobservedReason::NotInInventory => "is not in the inventory file".to_owned(),
-        };
         let colour = if host.accepted {
             page.style.change
         } else {
             page.style.remove
         };
         let word = if host.accepted { "Warning" } else { "Error" };
-        page.wrapped_in(colour, "", &format!("{word}: host {} {why}", host.host));
+        page.wrapped_in(colour, "", &format!("{word}: host {} {}", host.host, host.why));
         let servers = match host.servers.len() {
             0 => "No server is recorded there".to_owned(),
             number => format!(
@@ -53,13 +45,7 @@ pub(super) fn unobserved(page: &mut Page, hosts: &[UnobservedHost]) {
             &format!("{servers}; nothing is planned on it or away from it."),
         );
         if !host.accepted {
-            let remedy = match &host.why {
-                UnobservedReason::NotInInventory => "save the inventory again",
-                UnobservedReason::Unreachable(_)
-                | UnobservedReason::Untrusted(_)
-                | UnobservedReason::Unwell(_)
-                | UnobservedReason::Incompatible(_) => "bring its agent back",
-            };
+            let remedy = host.why.remedy();
             page.wrapped(
                 "  hint: ",
                 &format!("{remedy}, or accept it with --allow-unreachable {}", host.host),
