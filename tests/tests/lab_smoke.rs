@@ -3,10 +3,10 @@
 //! Needs root and the packages of `scripts/setup lab`; without them it fails and says so.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -297,6 +297,77 @@ fn a_lab_whose_owner_was_killed_is_removed_by_the_next() {
     assert!(!directory.exists());
     assert!(!Lab::ids().unwrap().contains(&id));
     drop(lab);
+}
+
+/// Takes a lab down whatever becomes of the test.
+struct ByHand {
+    id: String,
+    directory: PathBuf,
+}
+
+impl ByHand {
+    /// Runs a command to its end; what stays in the background must not hold up who reads what it printed.
+    fn said(command: &mut Command) -> String {
+        let mut printed = tempfile::tempfile().unwrap();
+        let status = command.stdout(printed.try_clone().unwrap()).status().unwrap();
+        printed.rewind().unwrap();
+        let text = std::io::read_to_string(printed).unwrap();
+        assert!(status.success(), "{command:?}: {status}\n{text}");
+        text
+    }
+
+    fn up() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_drover-lab"));
+        let said = Self::said(command.args(["up", "--hosts", "2", "--etcd", "1"]));
+        let id = said.strip_prefix("lab ").and_then(|rest| rest.split(' ').next());
+        let id = id.unwrap_or_else(|| panic!("no lab is named: {said}")).to_owned();
+        assert!(
+            said.contains(&format!("eval \"$(drover-lab env {id})\"")),
+            "{said}"
+        );
+        let lab = Lab::attach(&id).unwrap();
+        assert_eq!(lab.owner(), None, "it outlives the program");
+        Self {
+            directory: lab.directory().to_owned(),
+            id,
+        }
+    }
+
+    fn down(&self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_drover-lab"));
+        Self::said(command.args(["down", &self.id]));
+    }
+}
+
+impl Drop for ByHand {
+    fn drop(&mut self) {
+        if Lab::ids().is_ok_and(|ids| ids.contains(&self.id)) {
+            self.down();
+        }
+    }
+}
+
+#[test]
+fn a_lab_to_explore_by_hand() {
+    let lab = ByHand::up();
+    let program = env!("CARGO_BIN_EXE_drover-lab");
+    // As the program says that it is used.
+    let lines = format!(
+        "eval \"$({program} env {id})\"\ndrover -C \"$DROVER_LAB_DIR/fleet\" plan\nn1 virsh list --all\netcdctl endpoint \
+         health 2>&1\n{program} exec n2 -- hostname\n",
+        id = lab.id
+    );
+    let said = ByHand::said(Command::new("sh").args(["-ec", &lines]));
+    for expected in ["Plan: 2 to create", "is healthy", "\nn2\n"] {
+        assert!(said.contains(expected), "{expected:?} in {said}");
+    }
+    lab.down();
+    assert!(!lab.directory.exists());
+    assert!(!Lab::ids().unwrap().contains(&lab.id));
+    let left = processes_that_mention(&lab.id);
+    assert!(left.is_empty(), "left behind: {left:?}");
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    assert!(!mounts.contains(&lab.id), "{mounts}");
 }
 
 fn processes_that_mention(id: &str) -> Vec<String> {

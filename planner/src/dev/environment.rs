@@ -300,8 +300,9 @@ impl Environment {
         })
     }
 
-    /// Ends the agent, and libvirt where `up` had started it and no guest runs any more. With `purge` the
-    /// images, certificates and the embedded store go too; refused while servers of this agent exist.
+    /// Ends the agent, and the daemons of libvirt that `up` had started where no guest runs any more; what the
+    /// machine's service manager runs stays. With `purge` the images, certificates and the embedded store go too;
+    /// refused while servers of this agent exist.
     ///
     /// # Errors
     /// Where a daemon does not end, or something cannot be removed. `down` again goes on.
@@ -335,6 +336,10 @@ impl Environment {
                         });
                     }
                 }
+            }
+            if let Some(all) = self.data_dir.parent() {
+                // Others may have theirs there, and then it stays.
+                drop(std::fs::remove_dir(all));
             }
         }
         Ok(())
