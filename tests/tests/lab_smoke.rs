@@ -308,10 +308,13 @@ struct ByHand {
 impl ByHand {
     /// Runs a command to its end; what stays in the background must not hold up who reads what it printed.
     fn said(command: &mut Command) -> String {
-        let mut printed = tempfile::tempfile().unwrap();
-        let status = command.stdout(printed.try_clone().unwrap()).status().unwrap();
-        printed.rewind().unwrap();
-        let text = std::io::read_to_string(printed).unwrap();
+        let mut printed = tempfile::tempfile().expect("a file");
+        let status = command
+            .stdout(printed.try_clone().expect("a descriptor"))
+            .status()
+            .expect("the program starts");
+        printed.rewind().expect("a file");
+        let text = std::io::read_to_string(printed).expect("it is text");
         assert!(status.success(), "{command:?}: {status}\n{text}");
         text
     }
@@ -325,7 +328,7 @@ impl ByHand {
             said.contains(&format!("eval \"$(drover-lab env {id})\"")),
             "{said}"
         );
-        let lab = Lab::attach(&id).unwrap();
+        let lab = Lab::attach(&id).expect("it is up");
         assert_eq!(lab.owner(), None, "it outlives the program");
         Self {
             directory: lab.directory().to_owned(),
