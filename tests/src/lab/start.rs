@@ -69,15 +69,17 @@ impl LabBuilder {
         let mut state = LabState {
             directory: std::env::temp_dir().join(format!("drover-lab-{id}")),
             id,
-            owner: match self.life {
-                Life::Owner => Some(ProcessRef::own()),
-                Life::Always => None,
-            },
+            // Also of one that stays: until it is up it has no node by which others see that it is used.
+            owner: Some(ProcessRef::own()),
             members: Vec::new(),
         };
         let mut holders = Vec::new();
         match self.bring_up(&mut state, &mut holders) {
             Ok(mut lab) => {
+                if let Life::Always = self.life {
+                    lab.state.owner = None;
+                    lab.state.write()?;
+                }
                 lab.holders = holders;
                 lab.at_drop = match self.life {
                     Life::Owner => AtDrop::TakeDown,
