@@ -450,7 +450,13 @@ impl Hypervisor for Libvirt {
     fn process(&self, server: ServerId) -> Result<Option<i32>, HypervisorError> {
         let name = self.on_domain("naming domain", server, Domain::name)?;
         let file = std::fs::read_to_string(Path::new(PROCESSES).join(format!("{name}.pid")));
-        Ok(file.ok().and_then(|number| number.trim().parse().ok()))
+        let number: Option<i32> = file.ok().and_then(|number| number.trim().parse().ok());
+        // A number that is left over, or of another PID namespace, is some other process's or nobody's.
+        let is_its = |number: &i32| {
+            std::fs::read_to_string(format!("/proc/{number}/cmdline"))
+                .is_ok_and(|command| command.contains(&server.to_string()))
+        };
+        Ok(number.filter(is_its))
     }
 
     fn migrate(&self, server: ServerId, migration: &LiveMigration) -> Result<(), HypervisorError> {

@@ -99,7 +99,7 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Lets the guest's vCPUs go on.
     fn resume(&self, server: ServerId) -> Result<(), HypervisorError>;
 
-    /// The process that a running guest is in, where libvirt left its number.
+    /// The process that a running guest is in, where libvirt left its number and it is to be seen from here.
     fn process(&self, server: ServerId) -> Result<Option<i32>, HypervisorError>;
 
     /// Moves a running guest to the peer, where it stays paused. Returns with libvirt's final word.
