@@ -8,12 +8,13 @@ use crate::health;
 use crate::hypervisor::{Hypervisor, HypervisorThreads, Libvirt};
 use crate::image::{self, ImageCache, Images};
 use crate::inventory::{Hosts, Profiles};
+use crate::limits::Limits;
 use crate::migration::{Handovers, Migrations, Peers};
 use crate::operations::{OperationQueries, Operations};
 use crate::oplog::{AppendError, LogFile, OpenError, OperationLog};
 use crate::recover;
 use crate::server::{Servers, reconcile};
-use crate::tls::{Acceptor, Limits, LoadError, Reloader};
+use crate::tls::{Acceptor, LoadError, Reloader};
 use drover_proto::v1::host_service_server::HostServiceServer;
 use drover_proto::v1::image_service_server::ImageServiceServer;
 use drover_proto::v1::migration_service_server::MigrationServiceServer;
@@ -32,16 +33,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// HTTP/2 streams, that is requests, at once on one connection.
-const STREAMS: u32 = 256;
-/// Until a request is answered, or its stream begins.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two pings on a connection, and for the answer to one.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Between two looks at the credential files.
 const RELOAD: Duration = Duration::from_secs(2);
-/// A request's headers, in bytes.
-const HEADER_BYTES: u32 = 16 << 10;
 /// For open streams to end after the port closed.
 const CLOSE: Duration = Duration::from_secs(3);
 
@@ -102,6 +97,7 @@ pub struct Daemon {
     listener: TcpListener,
     address: SocketAddr,
     reloader: Reloader,
+    limits: Limits,
 }
 
 impl Daemon {
@@ -162,7 +158,15 @@ impl Daemon {
             listener,
             address,
             reloader,
+            limits: Limits::default(),
         })
+    }
+
+    /// Serves within other limits than the usual ones.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Where it listens.
@@ -181,23 +185,24 @@ impl Daemon {
             listener,
             address,
             reloader,
+            limits,
         } = self;
         let closing = CancellationToken::new();
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let (sender, connections) = Acceptor::channel();
-        let acceptor = Acceptor::new(listener, reloader.subscribe(), Limits::default(), closing.clone());
+        let acceptor = Acceptor::new(listener, reloader.subscribe(), limits, closing.clone());
         let mut accepting = tokio::spawn(acceptor.run(sender));
         let mut reloading = tokio::spawn(reloader.run(RELOAD, closing.clone()));
         let mut reconciling = tokio::spawn(reconcile::run(agent.clone(), closing.clone()));
         let mut looking = tokio::spawn(health::run(agent.clone(), reporter.clone()));
         let server = tonic::transport::Server::builder()
-            .max_concurrent_streams(STREAMS)
-            .http2_max_header_list_size(HEADER_BYTES)
+            .max_concurrent_streams(limits.streams)
+            .http2_max_header_list_size(limits.header_bytes)
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE))
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20)
-            .timeout(REQUEST_TIMEOUT)
+            .timeout(limits.request)
             .layer(AccessLayer::new(agent.config.fleet.clone()))
             .add_service(health_service)
             .add_service(HostServiceServer::new(Hosts::new(agent.clone())))

@@ -22,6 +22,7 @@ mod health;
 pub mod hypervisor;
 pub mod image;
 pub mod inventory;
+pub mod limits;
 pub mod logging;
 pub mod migration;
 pub mod operations;

@@ -8,11 +8,13 @@ use drover_agent::access::allowed;
 use drover_agent::config::{Config, ImageLimits, LogFormat, Reserved};
 use drover_agent::daemon::Daemon;
 use drover_agent::hypervisor::{FakeHypervisor, HostDescription};
-use drover_agent::tls::{Acceptor, Limits, Reloader};
+use drover_agent::limits::Limits;
+use drover_agent::tls::{Acceptor, Reloader};
 use drover_proto::Method;
 use drover_proto::transport::{ConnectError, Credentials, Timeouts, connect};
+use drover_proto::v1::host_service_client::HostServiceClient;
 use drover_proto::v1::operation_service_client::OperationServiceClient;
-use drover_proto::v1::{ListOperationsRequest, ListOperationsResponse};
+use drover_proto::v1::{GetInventoryRequest, ListOperationsRequest, ListOperationsResponse};
 use drover_types::{ByteSize, Identity, Role, VirtType};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -51,11 +53,11 @@ impl Drop for Served {
 
 async fn serve() -> Served {
     // Nothing but the health of some services needs libvirt, and none of this machine's may be touched.
-    serve_on(None).await
+    serve_on(None, Limits::default()).await
 }
 
 /// An agent on a hypervisor in memory, or on a libvirt that is not there.
-async fn serve_on(hypervisor: Option<Arc<FakeHypervisor>>) -> Served {
+async fn serve_on(hypervisor: Option<Arc<FakeHypervisor>>, limits: Limits) -> Served {
     let dir = tempfile::tempdir().expect("a directory");
     let authority = Authority::new();
     let config = Config {
@@ -82,7 +84,7 @@ async fn serve_on(hypervisor: Option<Arc<FakeHypervisor>>) -> Served {
         Some(hypervisor) => Box::pin(Daemon::start_on(config, hypervisor)).await,
         None => Box::pin(Daemon::start(config)).await,
     };
-    let daemon = daemon.expect("started");
+    let daemon = daemon.expect("started").with_limits(limits);
     let (address, stop) = (daemon.address(), CancellationToken::new());
     tokio::spawn(daemon.serve(stop.clone().cancelled_owned()));
     Served {
@@ -187,8 +189,7 @@ async fn wait_health(served: &Served, credentials: &Credentials, service: &str, 
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn health_follows_libvirt() {
+fn fake_hypervisor() -> Arc<FakeHypervisor> {
     let host = HostDescription {
         hostname: "n1".to_owned(),
         cpus: 1,
@@ -200,8 +201,13 @@ async fn health_follows_libvirt() {
         hypervisor_version: 10_000_000,
         libvirt_version: 11_003_000,
     };
-    let hypervisor = Arc::new(FakeHypervisor::new(host, String::new()));
-    let served = serve_on(Some(hypervisor.clone())).await;
+    Arc::new(FakeHypervisor::new(host, String::new()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_follows_libvirt() {
+    let hypervisor = fake_hypervisor();
+    let served = serve_on(Some(hypervisor.clone()), Limits::default()).await;
     let reader = served.authority.credentials("spiffe://prod/reader/probe");
     let through_libvirt = [
         "",
@@ -455,6 +461,7 @@ async fn silent_and_surplus_connections_are_closed() {
     let limits = Limits {
         connections: 1,
         handshake: Duration::from_millis(400),
+        ..Limits::default()
     };
     let (sender, mut connections) = Acceptor::channel();
     let acceptor = Acceptor::new(listener, reloader.subscribe(), limits, CancellationToken::new());
@@ -487,6 +494,75 @@ async fn silent_and_surplus_connections_are_closed() {
         }
     };
     drop(connection);
+}
+
+#[tokio::test]
+async fn a_request_with_large_headers_is_refused() {
+    let limits = Limits {
+        header_bytes: 4 << 10,
+        ..Limits::default()
+    };
+    let served = serve_on(None, limits).await;
+    let operator = served.authority.credentials("spiffe://prod/operator/ann");
+    let list = async |bytes: usize| {
+        let mut request = Request::new(ListOperationsRequest {});
+        let value = "x".repeat(bytes).parse().expect("ASCII");
+        request.metadata_mut().insert("x-note", value);
+        let mut client = OperationServiceClient::new(channel(served.address, &operator).await);
+        client.list_operations(request).await.map(drop)
+    };
+    assert!(list(2 << 10).await.is_ok());
+    let refused = list(5 << 10).await.expect_err("too large");
+    assert!(refused.to_string().contains("431"), "{refused}");
+}
+
+#[tokio::test]
+async fn one_connection_cannot_hold_more_streams_than_its_share() {
+    let limits = Limits {
+        streams: 2,
+        ..Limits::default()
+    };
+    let served = serve_on(None, limits).await;
+    let reader = served.authority.credentials("spiffe://prod/reader/probe");
+    let mut one = HealthClient::new(channel(served.address, &reader).await);
+    let mut watches = Vec::new();
+    for _ in 0..2 {
+        let watch = one.watch(HealthCheckRequest::default()).await.expect("watched");
+        watches.push(watch.into_inner());
+    }
+    let soon = Duration::from_millis(300);
+    let third = tokio::time::timeout(soon, one.check(HealthCheckRequest::default())).await;
+    assert!(third.is_err(), "a third stream began: {third:?}");
+    // Another connection has its own share.
+    let other = check_health(served.address, &reader, OPERATIONS).await;
+    assert_eq!(other.expect("answered"), ServingStatus::Serving);
+    drop(watches.pop());
+    let third = tokio::time::timeout(PATIENCE, one.check(HealthCheckRequest::default())).await;
+    assert!(third.expect("in time").is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_too_long_is_ended() {
+    let limits = Limits {
+        request: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let hypervisor = fake_hypervisor();
+    let served = serve_on(Some(hypervisor.clone()), limits).await;
+    let reader = served.authority.credentials("spiffe://prod/reader/probe");
+    let mut hosts = HostServiceClient::new(channel(served.address, &reader).await);
+    hypervisor.set_hung(true);
+    let begin = Instant::now();
+    let ended = tokio::time::timeout(PATIENCE, hosts.get_inventory(GetInventoryRequest::default())).await;
+    let took = begin.elapsed();
+    // Before anything is asserted: a thread that hangs would keep the test from ending.
+    hypervisor.set_hung(false);
+    let status = ended.expect("ended in time").expect_err("libvirt hangs");
+    assert!(
+        matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded),
+        "{status}"
+    );
+    assert!(took >= Duration::from_millis(300), "{took:?}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub struct FakeHypervisor {
     host: HostDescription,
     domain_capabilities_xml: String,
     state: Mutex<FakeState>,
-    /// Told when starts go on.
+    /// Told when starts, or all calls, go on.
     released: Condvar,
     changed: watch::Sender<u64>,
 }
@@ -32,6 +32,8 @@ struct FakeState {
     turns: Vec<(Instant, PowerTurn)>,
     /// No start ends.
     starts_held: bool,
+    /// No call ends.
+    hung: bool,
     /// Domains that libvirt starts with the host.
     autostarts: BTreeSet<Uuid>,
 }
@@ -97,6 +99,12 @@ impl FakeHypervisor {
         self.released.notify_all();
     }
 
+    /// From now on no call is answered until this is taken back, as by a libvirt that hangs.
+    pub fn set_hung(&self, hung: bool) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).hung = hung;
+        self.released.notify_all();
+    }
+
     /// Every domain that is there, whether libvirt answers or not.
     #[must_use]
     pub fn all(&self) -> Vec<DomainReport> {
@@ -114,6 +122,10 @@ impl FakeHypervisor {
 
     fn state(&self, attempt: &str) -> Result<MutexGuard<'_, FakeState>, HypervisorError> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self
+            .released
+            .wait_while(state, |state| state.hung)
+            .unwrap_or_else(PoisonError::into_inner);
         if state.away {
             let message = "failed to connect socket: no such file".to_owned();
             let source = LibvirtFailure {

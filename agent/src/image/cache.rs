@@ -276,9 +276,9 @@ impl Inner {
         let stored = blocking(move || {
             let read = || {
                 let length = file.metadata()?.len();
-                Ok((digest::of_base(&file)?, length))
+                Ok((digest::of_synced_base(&file)?, length))
             };
-            let (base_digest, length) = read().map_err(io_error("hash", temp.path()))?;
+            let (base_digest, length) = read().map_err(io_error("hash or sync", temp.path()))?;
             let record = ImageRecord::new(checksum, base_digest, length, format);
             this.store.put(&temp, &file, &record)
         })

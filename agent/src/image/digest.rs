@@ -15,8 +15,21 @@ const PIECE: u64 = 4 << 20;
 /// More threads than this only compete for the disk.
 const THREADS: usize = 4;
 
+/// The digest of a base file, which is on its disk then. Blocks.
+pub(super) fn of_synced_base(file: &File) -> io::Result<Sha256Digest> {
+    std::thread::scope(|scope| {
+        // Neither waits for the other: one needs the processor, the other the disk.
+        let synced = scope.spawn(|| file.sync_data());
+        let digest = of_base(file);
+        synced
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the syncing thread failed")))?;
+        digest
+    })
+}
+
 /// The digest of a base file. Blocks.
-pub(super) fn of_base(file: &File) -> io::Result<Sha256Digest> {
+fn of_base(file: &File) -> io::Result<Sha256Digest> {
     let length = file.metadata()?.len();
     let pieces = length.div_ceil(PIECE);
     let zeros: [u8; 32] = Sha256::digest(vec![0_u8; usize::try_from(PIECE).unwrap_or_default()]).into();

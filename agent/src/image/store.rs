@@ -23,7 +23,7 @@ pub struct ImageRecord {
     pub format: u32,
     /// Digest of the source's bytes.
     pub checksum: Sha256Digest,
-    /// Digest of the base file, as `digest::of_base` makes it.
+    /// Digest of the base file, as `digest::of_synced_base` makes it.
     pub base_digest: Sha256Digest,
     /// Size of the base file, in bytes.
     pub virtual_size: u64,

@@ -1,6 +1,7 @@
 //! Accepts connections: capped in number, with a limit on the time that a handshake may take.
 
 use super::reload::LoadedCredentials;
+use crate::limits::Limits;
 use crate::operations::chain;
 use drover_proto::transport::peer_identity;
 use drover_types::Identity;
@@ -25,24 +26,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const WAITING: usize = 16;
 /// Most that is read of a refused client: its first requests, no more.
 const GOODBYE_BYTES: usize = 64 << 10;
-
-/// Limits on connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at once, unfinished handshakes included.
-    pub connections: usize,
-    /// How long a handshake may take.
-    pub handshake: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 256,
-            handshake: Duration::from_secs(10),
-        }
-    }
-}
 
 /// Who is at the other end of a connection; every request carries it in its extensions.
 #[derive(Debug, Clone)]

@@ -7,5 +7,5 @@
 mod accept;
 mod reload;
 
-pub use accept::{Acceptor, Connection, Limits, Peer};
+pub use accept::{Acceptor, Connection, Peer};
 pub use reload::{LoadError, LoadedCredentials, Reloader};
