@@ -371,3 +371,120 @@ fn what_went_wrong_with_a_sensitive_value_is_not_told() {
         }
     }
 }
+
+const EVERYWHERE: &str = r#"
+variable "ok" {
+  type    = bool
+  default = true
+}
+host "n9" {
+  address = "n9:7443"
+  lifecycle {
+    precondition {
+      condition     = var.ok
+      error_message = "host"
+    }
+  }
+}
+flavor "big" {
+  for_each = toset(["x", "y"])
+  vcpus    = 2
+  ram      = "1GiB"
+  disk     = "1GiB"
+  lifecycle {
+    postcondition {
+      condition     = self.vcpus > 4 || var.ok
+      error_message = "${each.key} has ${self.vcpus} vCPUs only"
+    }
+  }
+}
+image "other" {
+  source   = "https://images.example/other.qcow2"
+  checksum = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  lifecycle {
+    precondition {
+      condition     = var.ok
+      error_message = "image"
+    }
+  }
+}
+group "apart" {
+  policy = "anti-affinity"
+  lifecycle {
+    postcondition {
+      condition     = var.ok
+      error_message = "group with ${self.policy}"
+    }
+  }
+}
+aggregate "fast" {
+  hosts = [host.n9]
+  lifecycle {
+    precondition {
+      condition     = var.ok
+      error_message = "aggregate"
+    }
+  }
+}
+"#;
+
+#[test]
+fn conditions_stand_in_blocks_of_every_kind() {
+    let text = format!("{BASE}{EVERYWHERE}");
+    let quiet = plan(&text);
+    assert!(quiet.evaluated.is_some(), "{}", quiet.rendered);
+    let outcome = plan_with(&text, &[argument("ok=false")]);
+    assert!(outcome.evaluated.is_none());
+    for said in [
+        "error: Resource precondition failed",
+        "host",
+        "x has 2 vCPUs only",
+        "It does not hold for flavor.big[\"y\"].",
+        "image",
+        "group with anti-affinity",
+        "aggregate",
+    ] {
+        assert!(outcome.rendered.contains(said), "{said}: {}", outcome.rendered);
+    }
+    assert_eq!(
+        outcome.rendered.matches("condition failed").count(),
+        6,
+        "{}",
+        outcome.rendered
+    );
+}
+
+const VALIDATED: &str = r#"
+locals {
+  limit = 2
+}
+variable "most" {
+  type    = number
+  default = 2
+  validation {
+    condition     = var.most <= local.limit
+    error_message = "at most ${local.limit}"
+  }
+  validation {
+    condition     = server.web.host != "n2"
+    error_message = "not on ${server.web.host}"
+  }
+}
+server "web" {
+  flavor = flavor.small
+  image  = image.debian
+}
+"#;
+
+#[test]
+fn a_validation_may_refer_to_what_is_made_of_the_value() {
+    let outcome = plan_with(&format!("{BASE}{VALIDATED}"), &[argument("most=3")]);
+    assert!(outcome.evaluated.is_none());
+    assert!(outcome.rendered.contains("at most 2"), "{}", outcome.rendered);
+    assert_eq!(placed(VALIDATED, &[("server.web", "n1")]), "");
+    let bad = placed(VALIDATED, &[("server.web", "n2")]);
+    assert!(
+        bad.contains("Invalid value for variable") && bad.contains("not on n2"),
+        "{bad}"
+    );
+}

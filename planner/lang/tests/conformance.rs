@@ -1,9 +1,10 @@
-//! The situations of HCL's public specification suite that concern expressions, as inputs and results of our own.
+//! The situations of HCL's public specification suite that apply, as inputs and results of our own: expressions, and
+//! how files are made of attributes and blocks.
 //! One result differs on purpose: decimals are exact, so 11 % 5.1 is 0.8 and not a binary fraction near it.
 
 mod support;
 
-use support::table;
+use support::{BASE, table, validate};
 
 #[test]
 fn operators() {
@@ -328,4 +329,85 @@ fn calls() {
         ("can(upper())", "false"),
         ("can(upper(\"a\", \"b\"))", "false"),
     ]);
+}
+
+/// What can stand in a file after the blocks that every configuration needs.
+const STRUCTURES: &[&str] = &[
+    // Attributes.
+    "locals {\n  a = \"a value\"\n  b = \"b value\"\n}",
+    "locals {\n  a=1\n\n\n  b   =   2\n}",
+    "locals {\n  a = [\n    1,\n    2,\n  ]\n}",
+    "locals {\n  a-b = 1\n  _c  = 2\n}",
+    "locals {\n  a = <<EOT\n}\nEOT\n}",
+    // Blocks.
+    "locals {}",
+    "locals {\n}",
+    "locals { a = \"foo\" }",
+    "locals { a = [1, 2] }",
+    "locals{\n  a = 1\n}",
+    "group web {\n  policy = \"affinity\"\n}",
+    "group\"web\"{\n  policy = \"affinity\"\n}",
+    "locals {\n  a = 1\n}\nlocals {\n  b = 2\n}",
+    "check \"x\" {\n  assert {\n    condition     = true\n    error_message = \"no\"\n  }\n}",
+    // Comments, line ends, the end of the file.
+    "# one\n// two\n/* three\n   lines */ locals {} # four",
+    "locals {\r\n  a = 1\r\n}\r\n",
+    "locals {\n  a = 1 # a comment at the end\n}",
+    "\t\n\n",
+];
+
+/// What cannot.
+const NO_STRUCTURES: &[&str] = &[
+    // One attribute a line, and one block on a line holds one at most.
+    "locals {\n  a = \"a value\" b = \"b value\"\n}",
+    "locals {\n  a = \"a value\", b = \"b value\"\n}",
+    "locals {\n  a = \"a value\",\n}",
+    "locals {\n  a =\n  1\n}",
+    "locals {\n  a\n  = 1\n}",
+    "locals { a = 1, b = 2 }",
+    "locals { a = 1 b = 2 }",
+    "locals { a = 1\n}",
+    "locals { a = 1\n  b = 2 }",
+    "locals {\n  a = 1 }",
+    "check \"x\" { assert { condition = true } }",
+    // A block begins on the line of its name, and ends with its line.
+    "locals\n{\n}",
+    "group\n\"web\" {\n  policy = \"affinity\"\n}",
+    "locals {} locals {}",
+    "locals {\n}}",
+    "locals {",
+    // Names.
+    "locals {\n  1a = 1\n}",
+    // HCL has letters of all languages here; ours become parts of addresses and of the store's keys.
+    "locals {\n  ä = 1\n}",
+    "locals {\n  \"a\" = 1\n}",
+    "group \"w${1}\" {\n  policy = \"affinity\"\n}",
+    // Twice, or where nothing expects it.
+    "locals {\n  a = 1\n  a = 2\n}",
+    "group \"web\" {\n  policy = \"affinity\"\n  policy = \"affinity\"\n}",
+    "surprise = true",
+    "group \"web\" {\n  policy   = \"affinity\"\n  surprise = true\n}",
+    "surprise {}",
+    "group \"web\" \"more\" {\n  policy = \"affinity\"\n}",
+    "group {\n  policy = \"affinity\"\n}",
+];
+
+#[test]
+fn files_are_made_of_attributes_and_blocks() {
+    for text in STRUCTURES {
+        let outcome = validate(&format!("{BASE}{text}"));
+        assert!(outcome.evaluated.is_some(), "{text}: {}", outcome.rendered);
+    }
+    for text in NO_STRUCTURES {
+        let outcome = validate(&format!("{BASE}{text}"));
+        assert!(outcome.evaluated.is_none(), "{text}");
+        assert!(
+            outcome.rendered.contains("main.hcl:"),
+            "{text}: {}",
+            outcome.rendered
+        );
+    }
+    // A byte order mark is no part of a text.
+    let outcome = validate(&format!("\u{feff}{BASE}"));
+    assert!(outcome.evaluated.is_some(), "{}", outcome.rendered);
 }

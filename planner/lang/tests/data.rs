@@ -3,8 +3,10 @@
 mod support;
 
 use drover_core::record::{Entry, Layout, Records};
-use drover_lang::config::Identities;
+use drover_lang::config::{Identities, resolve_placed};
+use drover_lang::functions::NoFiles;
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use support::{BASE, Outcome, inputs, load, new_store, validate};
 
@@ -239,4 +241,44 @@ fn a_server_cannot_use_a_record_as_an_image() {
         )
         .rendered
     );
+}
+
+#[test]
+fn what_is_read_has_conditions_too() {
+    let block = |condition: &str| {
+        format!(
+            r#"
+data "host" "n2" {{
+  count = 1
+  lifecycle {{
+    precondition {{
+      condition     = drover.fleet == "prod"
+      error_message = "not here"
+    }}
+    postcondition {{
+      condition     = {condition}
+      error_message = "${{self.name}} is in ${{self.availability_zone}}"
+    }}
+  }}
+}}
+"#
+        )
+    };
+    let good = plan(&block("self.availability_zone == \"rack-2\""));
+    assert_eq!(good.rendered, "");
+    let evaluated = good.evaluated.expect("no errors");
+    let checks = resolve_placed(&evaluated, &BTreeMap::new(), &NoFiles).checks;
+    let [check] = &checks[..] else {
+        panic!("{checks:?}")
+    };
+    assert_eq!(check.address, "data.host.n2");
+    let bad = plan(&block("self.availability_zone == \"rack-1\""));
+    assert!(bad.evaluated.is_none());
+    for said in [
+        "error: Resource postcondition failed",
+        "n2 is in rack-2",
+        "It does not hold for data.host.n2[0].",
+    ] {
+        assert!(bad.rendered.contains(said), "{said}: {}", bad.rendered);
+    }
 }

@@ -256,6 +256,10 @@ fn numbers() {
         ("pow(4, 0)", "1"),
         ("pow(2, 100)", "1267650600228229401496703205376"),
         ("log(16, 2)", "4"),
+        ("ceil(log(15, 2))", "4"),
+        ("ceil(log(16, 2))", "4"),
+        ("ceil(log(17, 2))", "5"),
+        ("format(\"%.8f\", log(50, 10))", "\"1.69897000\""),
     ]);
 }
 
@@ -318,6 +322,14 @@ fn hashes() {
         (
             "uuidv5(\"6ba7b810-9dad-11d1-80b4-00c04fd430c8\", \"www.terraform.io\")",
             "\"a5008fae-b28c-5ba5-96cd-82b4c53552d6\"",
+        ),
+        (
+            "uuidv5(\"oid\", \"1.3.6.1.4\")",
+            "\"af9d40a5-7a36-5c07-b23a-851cd99fbfa5\"",
+        ),
+        (
+            "uuidv5(\"x500\", \"CN=Example,C=GB\")",
+            "\"84e09961-4aa4-57f8-95b7-03edb1073253\"",
         ),
         ("can(uuidv5(\"other\", \"a\"))", "false"),
     ]);
@@ -424,6 +436,9 @@ fn csv_and_other_encodings() {
             "textdecodebase64(\"SABlAGwAbABvACAAVwBvAHIAbABkAA==\", \"UTF-16LE\")",
             "\"Hello World\"",
         ),
+        ("textencodebase64(\"hi\", \"UTF-16\")", "\"/v8AaABp\""),
+        ("textdecodebase64(\"/v8AaABp\", \"UTF-16\")", "\"hi\""),
+        ("textdecodebase64(\"//5oAGkA\", \"utf-16\")", "\"hi\""),
         ("textencodebase64(\"é\", \"windows-1252\")", "\"6Q==\""),
         ("can(textencodebase64(\"☃\", \"windows-1252\"))", "false"),
         ("can(textencodebase64(\"a\", \"no-such\"))", "false"),
@@ -467,6 +482,12 @@ fn yaml() {
             r#"[1,1.5,null,"1"]"#,
         ),
         ("can(yamldecode(\"{a: *foo}\"))", "false"),
+        ("can(yamldecode(\"{a: &foo [1, *foo, 3]}\"))", "false"),
+        ("can(yamldecode(\"{a: !not-supported foo}\"))", "false"),
+        ("yamldecode(\"!!binary aGVsbG8=\")", "\"aGVsbG8=\""),
+        ("can(yamldecode(\"!!timestamp 2001-12-14\"))", "false"),
+        ("yamldecode(\"!!str 12\")", "\"12\""),
+        ("yamldecode(\"!!int '12'\")", "12"),
         ("can(yamldecode(\"[\"))", "false"),
     ]);
     for value in [
@@ -535,6 +556,14 @@ fn networks() {
         (
             "cidrsubnets(\"10.1.0.0/16\", 4, 4, 8, 4)",
             r#"["10.1.0.0/20","10.1.16.0/20","10.1.32.0/24","10.1.48.0/20"]"#,
+        ),
+        (
+            "cidrsubnets(\"fd00:fd12:3456:7890::/56\", 16, 16, 16, 32)",
+            r#"["fd00:fd12:3456:7800::/72","fd00:fd12:3456:7800:100::/72","fd00:fd12:3456:7800:200::/72","fd00:fd12:3456:7800:300::/88"]"#,
+        ),
+        (
+            "[for block in cidrsubnets(\"10.0.0.0/8\", 8, 8, 8, 8) : cidrsubnets(block, 4, 4)]",
+            r#"[["10.0.0.0/20","10.0.16.0/20"],["10.1.0.0/20","10.1.16.0/20"],["10.2.0.0/20","10.2.16.0/20"],["10.3.0.0/20","10.3.16.0/20"]]"#,
         ),
         ("cidrsubnet(\"0.0.0.0/0\", 0, 0)", "\"0.0.0.0/0\""),
         (

@@ -475,7 +475,7 @@ fn variables() {
             (
                 "validation_with_reference",
                 with(
-                    "  default = 0\n  validation {\n    condition     = var.size >= local.x\n    error_message = \"no\"\n  }",
+                    "  default = 0\n  validation {\n    condition     = var.size >= local.y\n    error_message = \"no\"\n  }",
                     &[],
                 ),
             ),

@@ -290,7 +290,7 @@ fn evaluation_is_linear_in_the_number_of_modules() {
 #[expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
-    reason = "this test measures time; the crate under test does not"
+    reason = "this test measures time and memory; the crate under test does not"
 )]
 fn ten_thousand_servers_load_in_half_a_second() {
     let many: fn(usize) -> String = |n| {
@@ -316,4 +316,11 @@ fn ten_thousand_servers_load_in_half_a_second() {
     module_usage(&text);
     let took = start.elapsed();
     assert!(took.as_millis() < 500, "modules: {took:?}");
+    // Of all the above, one after another in this process.
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let highest = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: u64 = highest
+        .and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok())
+        .expect("the highest resident memory");
+    assert!(kib < 300 << 10, "{kib} KiB");
 }

@@ -13,6 +13,8 @@ pub enum CheckKind {
     OutputValue,
     /// A `check` block.
     Check,
+    /// A variable with validations.
+    Var,
 }
 
 /// What a condition came to; of several the last in this order counts.

@@ -10,6 +10,7 @@ use crate::model::{DesiredFleet, GroupPolicy, ObservedFleet, RecordedFleet};
 use crate::testing::{desired, lineage, observed, with_group, with_hosts, with_server};
 use drover_types::{OperationId, Sha256Digest};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 pub(crate) fn plan(
     desired: &DesiredFleet,
@@ -40,7 +41,24 @@ pub(crate) fn plan_renamed(
     let mut diff = diff(desired, recorded, observed, inputs.lineage, options);
     diff.renames.clone_from(renames);
     let placements = place(&inputs, &diff);
-    build(&inputs, diff, placements, &BTreeMap::new(), Vec::new()).expect("a sound plan")
+    let plan = build(&inputs, diff, placements, &BTreeMap::new(), Vec::new()).expect("a sound plan");
+    fits_its_schema(&plan);
+    plan
+}
+
+/// So that every plan of every test is one that programs can read, those of random fleets too.
+fn fits_its_schema(plan: &Plan) {
+    static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+        let text = include_str!("../../../../docs/plan.schema.json");
+        let schema = serde_json::from_str(text).expect("JSON");
+        jsonschema::validator_for(&schema).expect("a schema")
+    });
+    let shown = super::json::render(plan);
+    let errors: Vec<String> = SCHEMA
+        .iter_errors(&shown)
+        .map(|error| format!("{error} at {}", error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}\n{shown:#}");
 }
 
 fn three_apart() -> DesiredFleet {

@@ -20,8 +20,6 @@ use std::sync::Arc;
 enum Allowed {
     /// None at all: defaults and flags of variables.
     Nothing,
-    /// Variables: their validations.
-    Variables,
     /// All but `count` and `each`.
     Declared,
     /// `count` too.
@@ -57,7 +55,7 @@ fn check_folder(program: &Program, folder: &Folder, found: &mut Diagnostics) {
         }
         for block in declared.block.body.blocks() {
             each_expression(&block.body, &mut |expression| {
-                checker.expression(declared.file, &declared.title, expression, Allowed::Variables);
+                checker.expression(declared.file, &declared.title, expression, Allowed::Declared);
             });
         }
     }
@@ -277,19 +275,6 @@ impl Checker<'_> {
         if allowed == Allowed::Nothing {
             let detail = format!(
                 "{} cannot be used here: this value must be constant.",
-                reference.text()
-            );
-            self.report(
-                file,
-                context,
-                place,
-                Diagnostic::error("References not allowed", detail),
-            );
-            return;
-        }
-        if allowed == Allowed::Variables && !matches!(reference, Reference::Variable(_)) {
-            let detail = format!(
-                "{} cannot be used here: a validation may refer only to variables.",
                 reference.text()
             );
             self.report(

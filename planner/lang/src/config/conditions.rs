@@ -5,7 +5,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::eval::{Evaluator, Judged};
 use crate::value::{Type, Value, convert};
 use drover_core::plan::{CheckKind, CheckStatus};
-use drover_types::{Address, ModuleStep};
+use drover_types::{InstanceKey, ModuleStep};
 use hcl::edit::Span as _;
 use hcl::edit::expr::Expression;
 use hcl::edit::structure::{Block, Body};
@@ -91,7 +91,7 @@ pub(super) fn rules<'d>(body: &'d Body, word: &'static str, subject: Subject) ->
     body.get_blocks(word).filter_map(complete).collect()
 }
 
-/// The conditions of a resource: those before it, and those about what is planned.
+/// The conditions of a resource or a `data` block: those before it, and those about what is planned or read.
 pub(super) fn resource_rules(declared: &Declared) -> Vec<Rule<'_>> {
     let mut all = Vec::new();
     for lifecycle in declared.block.body.get_blocks("lifecycle") {
@@ -152,8 +152,14 @@ pub(super) fn judge_of(rule: &Rule<'_>, judged: &Judged, evaluator: &mut Evaluat
     verdict
 }
 
-/// Something of a module that is no resource: a check, an output. `modules` are those on the way to it.
-pub(super) fn judged(kind: CheckKind, modules: &[ModuleStep], own: &str) -> Judged {
+/// What conditions are about, as `own` names it in its module. `modules` are those on the way to it, `key` tells it
+/// from other instances of its block.
+pub(super) fn judged(
+    kind: CheckKind,
+    modules: &[ModuleStep],
+    own: &str,
+    key: Option<&InstanceKey>,
+) -> Judged {
     let path = |keyed: bool| {
         let mut text = String::new();
         for step in modules {
@@ -164,10 +170,12 @@ pub(super) fn judged(kind: CheckKind, modules: &[ModuleStep], own: &str) -> Judg
         }
         text + own
     };
+    let mut instance = path(true);
+    instance.extend(key.map(ToString::to_string));
     Judged {
         kind,
         block: path(false),
-        instance: path(true),
+        instance,
     }
 }
 
@@ -198,7 +206,12 @@ pub(super) fn run_check(
     context: String,
     evaluator: &mut Evaluator<'_>,
 ) -> bool {
-    let judged = judged(CheckKind::Check, modules, &format!("check.{}", declared.name));
+    let judged = judged(
+        CheckKind::Check,
+        modules,
+        &format!("check.{}", declared.name),
+        None,
+    );
     evaluator.checked.begin(&judged);
     evaluator.enter(declared.file, Some(context));
     let kept = std::mem::take(&mut evaluator.diagnostics);
@@ -235,7 +248,7 @@ impl Failures {
     pub(super) fn judge(
         &mut self,
         rules: &[Rule<'_>],
-        address: &Address,
+        judged: impl FnOnce() -> Judged,
         itself: &Value,
         evaluator: &mut Evaluator<'_>,
     ) -> bool {
@@ -243,14 +256,7 @@ impl Failures {
         if rules.is_empty() {
             return open;
         }
-        let mut block = address.clone();
-        block.key = None;
-        block.modules.iter_mut().for_each(|module| module.key = None);
-        let judged = Judged {
-            kind: CheckKind::Resource,
-            block: block.to_string(),
-            instance: address.to_string(),
-        };
+        let judged = judged();
         evaluator.checked.begin(&judged);
         for rule in rules {
             evaluator.environment.itself = match rule.subject {
@@ -263,14 +269,14 @@ impl Failures {
             match judge_of(rule, &judged, evaluator) {
                 Verdict::Holds | Verdict::Wrong => {}
                 Verdict::Open => open = true,
-                Verdict::Fails(diagnostic) => self.add(*diagnostic, address),
+                Verdict::Fails(diagnostic) => self.add(*diagnostic, &judged.instance),
             }
         }
         evaluator.environment.itself = None;
         open
     }
 
-    fn add(&mut self, diagnostic: Diagnostic, address: &Address) {
+    fn add(&mut self, diagnostic: Diagnostic, instance: &str) {
         let known = self
             .list
             .iter_mut()
@@ -278,10 +284,10 @@ impl Failures {
         if let Some((_, addresses, count)) = known {
             *count += 1;
             if addresses.len() < NAMED {
-                addresses.push(address.to_string());
+                addresses.push(instance.to_owned());
             }
         } else if self.list.len() < MESSAGES {
-            self.list.push((diagnostic, vec![address.to_string()], 1));
+            self.list.push((diagnostic, vec![instance.to_owned()], 1));
         }
     }
 

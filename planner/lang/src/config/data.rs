@@ -2,6 +2,7 @@
 //! They are read while planning; where only files are checked, what they hold is not known yet.
 
 use super::arguments::Arguments;
+use super::conditions::{Failures, judged, resource_rules};
 use super::declarations::Declared;
 use super::evaluate::{Identities, State};
 use super::instances::{Instances, instances};
@@ -11,6 +12,7 @@ use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::eval::DataKind;
 use crate::value::{Cause, Marks, Number, Type, Unknown, Value};
 use drover_core::model::{HostRecord, HostSpec, HostState, ImageSpec, RecordedFleet, ServerRecord};
+use drover_core::plan::CheckKind;
 use drover_core::record::Records;
 use drover_types::{Address, HostName, Kind, ProjectName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,20 +79,40 @@ fn server_object(address: &Address, record: &ServerRecord) -> Value {
 }
 
 impl State<'_, '_> {
-    /// Evaluates a block in one instance of its module.
-    pub(super) fn data(&mut self, kind: DataKind, declared: &Declared, module: ModuleId, at: usize) -> Value {
-        let context = self.modules.instance(module, at).context(&declared.title);
-        self.evaluator.enter(declared.file, Some(context));
+    /// Evaluates a block in one instance of its module; true if one of its conditions needs what is not known yet.
+    pub(super) fn data(
+        &mut self,
+        kind: DataKind,
+        declared: &Declared,
+        module: ModuleId,
+        at: usize,
+    ) -> (Value, bool) {
+        let inside = self.modules.instance(module, at);
+        let path = inside.path.clone();
+        self.evaluator
+            .enter(declared.file, Some(inside.context(&declared.title)));
         let all = instances(declared, &mut self.evaluator);
         if matches!(all, Instances::Unclear) {
             self.incomplete = Some(format!("data.{kind}.{}", declared.name));
         }
+        let rules = resource_rules(declared);
+        let mut failures = Failures::default();
+        let mut open = false;
         let mut values = Vec::new();
-        for (_, instance) in all.each() {
+        for (key, instance) in all.each() {
             self.evaluator.enter_instance(instance);
-            values.push(self.data_instance(kind, declared));
+            let value = self.data_instance(kind, declared);
+            if !value.is_failed() {
+                let judged = || {
+                    let own = format!("data.{kind}.{}", declared.name);
+                    judged(CheckKind::Resource, &path, &own, key.as_ref())
+                };
+                open |= failures.judge(&rules, judged, &value, &mut self.evaluator);
+            }
+            values.push(value);
         }
-        all.gather(values)
+        failures.report(&mut self.evaluator.diagnostics);
+        (all.gather(values), open)
     }
 
     fn data_instance(&mut self, kind: DataKind, declared: &Declared) -> Value {

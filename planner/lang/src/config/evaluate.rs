@@ -1,7 +1,7 @@
 //! Declarations to the model: everything in the order in which it needs each other, block by block, instance by
 //! instance.
 
-use super::conditions::{Failures, resource_rules};
+use super::conditions::{Failures, judged, resource_rules};
 use super::data::Projects;
 use super::declarations::Declared;
 use super::dependencies::{self, Blocks};
@@ -14,8 +14,9 @@ use super::program::{ModuleId, Program};
 use super::refactoring::{self, origin_of};
 use super::resources::Place;
 use super::settings::{Settings, read_settings};
+use super::validations::{check_all_validations, check_own_validations};
 use super::values::ValueStep;
-use super::variables::{VariableSource, check_validations, variable_values};
+use super::variables::{VariableSource, variable_values};
 use super::{Config, check};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::eval::{Checked, Environment, Evaluator, Limits, Usage};
@@ -23,6 +24,7 @@ use crate::functions::FileReader;
 use crate::source::{FileId, SourceMap, Span};
 use crate::value::Value;
 use drover_core::model::DesiredFleet;
+use drover_core::plan::CheckKind;
 use drover_core::record::Records;
 use drover_types::{Address, Kind, Lineage, ResourceName, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,7 +193,7 @@ pub fn evaluate(config: &Config, inputs: &Inputs<'_>) -> (Option<Evaluated>, Dia
         return (None, found, sources);
     };
     let mut state = State::new(config, inputs, &sources, file, variables, &mut found);
-    check_validations(program.root(), &mut state.evaluator);
+    check_own_validations(program.root(), &mut state.evaluator);
     let mut later = Vec::new();
     for step in ordered {
         if cyclic.binary_search(&step).is_err() && state.step(&step) {
@@ -200,7 +202,7 @@ pub fn evaluate(config: &Config, inputs: &Inputs<'_>) -> (Option<Evaluated>, Dia
     }
     state.imports();
     state.check_images();
-    state.check_module_variables();
+    check_all_validations(program, &mut state.modules, &mut state.evaluator);
     state.order_servers();
     state.modules.enter(&mut state.evaluator, ModuleId::ROOT, 0);
     let usage = state.evaluator.usage();
@@ -416,13 +418,15 @@ impl<'s, 'e> State<'s, 'e> {
                 let program = self.program;
                 let declared = &program.declarations(step.module).data[&(*kind, name.clone())];
                 self.modules.see(&mut self.evaluator, step.module);
+                let mut later = false;
                 for at in self.modules.each(step.module) {
                     self.modules.enter(&mut self.evaluator, step.module, at);
-                    let value = self.data(*kind, declared, step.module, at);
+                    let (value, open) = self.data(*kind, declared, step.module, at);
+                    later |= open;
                     let data = &mut self.evaluator.environment.data;
                     data.insert((*kind, name.clone()), value);
                 }
-                false
+                later
             }
             Node::Output(name) if step.module == ModuleId::ROOT => {
                 self.modules.see(&mut self.evaluator, step.module);
@@ -437,16 +441,6 @@ impl<'s, 'e> State<'s, 'e> {
             Node::Local(_) | Node::Variable(_) | Node::Output(_) | Node::Check(_) => {
                 self.values
                     .evaluate(step, self.program, &mut self.modules, &mut self.evaluator)
-            }
-        }
-    }
-
-    /// Checks the rules of the variables of all modules.
-    fn check_module_variables(&mut self) {
-        for (module, _) in self.program.modules().skip(1) {
-            for at in self.modules.each(module) {
-                self.modules.enter(&mut self.evaluator, module, at);
-                check_validations(self.program.declarations(module), &mut self.evaluator);
             }
         }
     }
@@ -489,7 +483,11 @@ impl<'s, 'e> State<'s, 'e> {
                 origin: &origin,
             };
             let value = self.instance(&place);
-            open |= failures.judge(&rules, &address, &value, &mut self.evaluator);
+            let judged = || {
+                let own = format!("{kind}.{}", declared.name);
+                judged(CheckKind::Resource, &address.modules, &own, address.key.as_ref())
+            };
+            open |= failures.judge(&rules, judged, &value, &mut self.evaluator);
             self.lifecycle(&place);
             match kind {
                 Kind::Flavor | Kind::Image | Kind::Group => {

@@ -39,6 +39,10 @@ const fn attributes(kind: Kind) -> &'static [&'static str] {
 impl State<'_, '_> {
     /// Reads the block, if there is one, into the model.
     pub(super) fn lifecycle(&mut self, at: &Place<'_>) {
+        // What is not recorded as a resource has conditions alone, which are judged elsewhere.
+        if matches!(at.address.kind, Kind::Host | Kind::Aggregate) {
+            return;
+        }
         let Some(block) = at.declared.block.body.get_blocks("lifecycle").next() else {
             return;
         };

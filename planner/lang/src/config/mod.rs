@@ -23,6 +23,7 @@ mod schema;
 mod scope;
 mod settings;
 mod type_expression;
+mod validations;
 mod values;
 mod variables;
 

@@ -7,14 +7,16 @@ use super::declarations::Declared;
 use super::evaluate::Evaluated;
 use super::graph::Node;
 use super::instances::instances;
+use super::modules::ModuleInstance;
 use super::program::ModuleId;
+use super::validations::check_all_validations;
 use super::values::ValueStep;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::eval::{Checked, Environment, Evaluator, Limits};
 use crate::functions::FileReader;
 use crate::value::{Fields, Kind as ValueKind, Marks, Type, Value, convert, encode_json};
 use drover_core::plan::{Check, CheckKind};
-use drover_types::{Address, HostName, Kind};
+use drover_types::{Address, HostName, Kind, ModuleStep};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -41,18 +43,18 @@ impl Output {
 
 /// Who sees an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Audience {
+pub(super) enum Audience<'m> {
     /// People: the root module's.
     People,
-    /// The caller of a module.
-    Caller,
+    /// The caller of a module, which is this one.
+    Caller(&'m [ModuleStep]),
 }
 
 /// Evaluates one output block; also tells whether one of its conditions needs what is not known yet.
 pub(super) fn read_output(
     declared: &Declared,
     context: String,
-    audience: Audience,
+    audience: Audience<'_>,
     evaluator: &mut Evaluator<'_>,
 ) -> (Output, bool) {
     evaluator.enter(declared.file, Some(context));
@@ -91,9 +93,17 @@ pub(super) fn read_output(
         refused = true;
     }
     let rules = rules(&declared.block.body, "precondition", Subject::OutputPrecondition);
-    let judged = judged(CheckKind::OutputValue, &[], &format!("output.{}", declared.name));
-    // Those of other modules are their caller's to know.
-    if audience == Audience::People && !rules.is_empty() {
+    let modules = match audience {
+        Audience::People => &[],
+        Audience::Caller(modules) => modules,
+    };
+    let judged = judged(
+        CheckKind::OutputValue,
+        modules,
+        &format!("output.{}", declared.name),
+        None,
+    );
+    if !rules.is_empty() {
         evaluator.checked.begin(&judged);
     }
     for rule in rules {
@@ -179,7 +189,7 @@ pub fn resolve_placed(
     hosts: &BTreeMap<Address, HostName>,
     files: &dyn FileReader,
 ) -> Placed {
-    if evaluated.later.is_empty() {
+    if evaluated.later.is_empty() && evaluated.checked.is_settled() {
         return Placed {
             outputs: evaluated.outputs.clone(),
             checks: evaluated.checked.list(),
@@ -246,8 +256,32 @@ pub(super) fn resolve(
                 modules.see(&mut evaluator, step.module);
                 for at in modules.each(step.module) {
                     modules.enter(&mut evaluator, step.module, at);
-                    let context = modules.instance(step.module, at).context(&declared.title);
-                    judge_again(*kind, declared, context, &mut evaluator);
+                    let name = (*kind, name.clone());
+                    let whole = evaluator.environment.resources.get(&name).cloned();
+                    let own = format!("{kind}.{}", declared.name);
+                    judge_again(
+                        &own,
+                        whole.as_ref(),
+                        declared,
+                        modules.instance(step.module, at),
+                        &mut evaluator,
+                    );
+                }
+            }
+            Node::Data(kind, name) => {
+                let declared = &program.declarations(step.module).data[&(*kind, name.clone())];
+                modules.see(&mut evaluator, step.module);
+                for at in modules.each(step.module) {
+                    modules.enter(&mut evaluator, step.module, at);
+                    let whole = evaluator.environment.data.get(&(*kind, name.clone())).cloned();
+                    let own = format!("data.{kind}.{}", declared.name);
+                    judge_again(
+                        &own,
+                        whole.as_ref(),
+                        declared,
+                        modules.instance(step.module, at),
+                        &mut evaluator,
+                    );
                 }
             }
             Node::Local(_)
@@ -255,13 +289,13 @@ pub(super) fn resolve(
             | Node::Output(_)
             | Node::Check(_)
             | Node::Settings
-            | Node::Data(..)
             | Node::Instances
             | Node::Whole => {
                 values.evaluate(step, program, &mut modules, &mut evaluator);
             }
         }
     }
+    check_all_validations(program, &mut modules, &mut evaluator);
     modules.see(&mut evaluator, ModuleId::ROOT);
     modules.enter(&mut evaluator, ModuleId::ROOT, 0);
     let environment = evaluator.environment.clone();
@@ -273,35 +307,34 @@ pub(super) fn resolve(
     }
 }
 
-/// Judges the conditions of a block's instances, now that hosts are known.
-fn judge_again(kind: Kind, declared: &Declared, context: String, evaluator: &mut Evaluator<'_>) {
-    evaluator.enter(declared.file, Some(context));
-    let whole = evaluator
-        .environment
-        .resources
-        .get(&(kind, declared.name.clone()))
-        .cloned();
+/// Judges the conditions of a block's instances, now that hosts are known. `own` is the block's name in its module,
+/// `whole` what the name stands for.
+fn judge_again(
+    own: &str,
+    whole: Option<&Value>,
+    declared: &Declared,
+    inside: &ModuleInstance,
+    evaluator: &mut Evaluator<'_>,
+) {
+    evaluator.enter(declared.file, Some(inside.context(&declared.title)));
     let rules = resource_rules(declared);
     let mut failures = Failures::default();
-    for (_, instance) in instances(declared, evaluator).each() {
+    for (key, instance) in instances(declared, evaluator).each() {
         let value = match (&instance.index, &instance.each) {
             (Some(index), _) => whole
-                .as_ref()
                 .and_then(Value::as_items)
                 .and_then(|items| items.get(usize::try_from(*index).ok()?)),
             (None, Some((key, _))) => whole
-                .as_ref()
                 .and_then(Value::as_fields)
                 .and_then(|fields| fields.get(key)),
-            (None, None) => whole.as_ref(),
+            (None, None) => whole,
         };
-        let Some((value, address)) =
-            value.and_then(|value| Some((value, value.as_fields()?.declared()?.clone())))
-        else {
+        let Some(value) = value.filter(|value| !value.is_failed()) else {
             continue;
         };
         evaluator.enter_instance(instance);
-        failures.judge(&rules, &address, value, evaluator);
+        let judged = || judged(CheckKind::Resource, &inside.path, own, key.as_ref());
+        failures.judge(&rules, judged, value, evaluator);
     }
     failures.report(&mut evaluator.diagnostics);
 }

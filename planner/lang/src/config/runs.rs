@@ -128,7 +128,7 @@ impl Run {
         let mut missing = self.expected.clone();
         for diagnostic in found.sorted() {
             let condition = Subject::is_summary(&diagnostic.summary)
-                || diagnostic.summary == super::variables::FAILED_VALIDATION;
+                || diagnostic.summary == super::validations::FAILED_VALIDATION;
             let expected = self
                 .expected
                 .iter()

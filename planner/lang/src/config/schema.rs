@@ -93,9 +93,19 @@ const CONDITION: &[Argument] = &[
 const PREVENT_DESTROY: Argument = optional("prevent_destroy", "true");
 const IGNORE_CHANGES: Argument = optional("ignore_changes", "[labels]");
 
+/// What must hold before a block is planned or read, and of what that gives.
+const CONDITIONS: &[BlockSchema] = &[
+    block("precondition", &[], CONDITION),
+    block("postcondition", &[], CONDITION),
+];
+
+/// Of what nothing becomes that could be prevented: conditions alone.
+const CONDITIONS_LIFECYCLE: BlockSchema = block("lifecycle", &[], &[]).with(CONDITIONS).once();
+
 /// What may become of a resource that is only recorded.
-const RECORD_LIFECYCLE: &[BlockSchema] =
-    &[block("lifecycle", &[], &[PREVENT_DESTROY, IGNORE_CHANGES]).once()];
+const RECORD_LIFECYCLE: BlockSchema = block("lifecycle", &[], &[PREVENT_DESTROY, IGNORE_CHANGES])
+    .with(CONDITIONS)
+    .once();
 
 /// What may become of a server.
 const SERVER_LIFECYCLE: &[BlockSchema] = &[block(
@@ -108,10 +118,7 @@ const SERVER_LIFECYCLE: &[BlockSchema] = &[block(
         optional("replace_triggered_by", "[image.debian]"),
     ],
 )
-.with(&[
-    block("precondition", &[], CONDITION),
-    block("postcondition", &[], CONDITION),
-])
+.with(CONDITIONS)
 .once()];
 
 /// The blocks of a file.
@@ -187,7 +194,8 @@ pub(super) const ROOT: &[BlockSchema] = &[
             optional("labels", "{ ssd = \"true\" }"),
             optional("state", "\"active\""),
         ],
-    ),
+    )
+    .with(&[CONDITIONS_LIFECYCLE]),
     block(
         "flavor",
         NAME,
@@ -200,7 +208,7 @@ pub(super) const ROOT: &[BlockSchema] = &[
             FOR_EACH,
         ],
     )
-    .with(RECORD_LIFECYCLE),
+    .with(&[RECORD_LIFECYCLE]),
     block(
         "image",
         NAME,
@@ -213,7 +221,7 @@ pub(super) const ROOT: &[BlockSchema] = &[
             FOR_EACH,
         ],
     )
-    .with(RECORD_LIFECYCLE),
+    .with(&[RECORD_LIFECYCLE]),
     block(
         "group",
         NAME,
@@ -221,7 +229,7 @@ pub(super) const ROOT: &[BlockSchema] = &[
     )
     .with(&[
         block("rules", &[], &[optional("max_server_per_host", "2")]).once(),
-        block("lifecycle", &[], &[PREVENT_DESTROY, IGNORE_CHANGES]).once(),
+        RECORD_LIFECYCLE,
     ]),
     block(
         "aggregate",
@@ -232,7 +240,8 @@ pub(super) const ROOT: &[BlockSchema] = &[
             COUNT,
             FOR_EACH,
         ],
-    ),
+    )
+    .with(&[CONDITIONS_LIFECYCLE]),
     block(
         "server",
         NAME,
@@ -289,7 +298,8 @@ pub(super) const ROOT: &[BlockSchema] = &[
             COUNT,
             FOR_EACH,
         ],
-    ),
+    )
+    .with(&[CONDITIONS_LIFECYCLE]),
     block(
         "module",
         NAME,

@@ -62,8 +62,10 @@ impl ValueStep {
                 modules.see(evaluator, module);
                 for at in modules.each(module) {
                     modules.enter(evaluator, module, at);
-                    let context = modules.instance(module, at).context(&declared.title);
-                    let (output, open) = read_output(declared, context, Audience::Caller, evaluator);
+                    let inside = modules.instance(module, at);
+                    let context = inside.context(&declared.title);
+                    let audience = Audience::Caller(&inside.path);
+                    let (output, open) = read_output(declared, context, audience, evaluator);
                     let value = output.value;
                     later |= open || value.why_unknown().is_some();
                     modules.output(module, at, name, value);

@@ -6,7 +6,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use crate::eval::{Evaluator, Limits, each_free_name};
 use crate::functions::NoFiles;
 use crate::source::{FileId, SourceMap, Span};
-use crate::value::{Cause, Marks, Type, Unknown, Value, convert, describe};
+use crate::value::{Cause, Marks, Type, Unknown, Value, convert};
 use hcl::edit::Span as _;
 use hcl::edit::expr::Expression;
 use hcl::edit::structure::Structure;
@@ -38,9 +38,6 @@ pub enum VariableSource {
         text: String,
     },
 }
-
-/// The summary where a validation does not hold.
-pub(super) const FAILED_VALIDATION: &str = "Invalid value for variable";
 
 /// A value given from outside, before conversion.
 struct Given {
@@ -356,81 +353,4 @@ fn has_names(expression: &Expression) -> bool {
     let mut any = false;
     each_free_name(expression, &mut |_| any = true);
     any
-}
-
-/// Checks the `validation` blocks of every variable, once all have their values.
-pub(super) fn check_validations(declarations: &Declarations, evaluator: &mut Evaluator<'_>) {
-    for (name, declared) in &declarations.variables {
-        if evaluator
-            .environment
-            .variables
-            .get(name)
-            .is_none_or(Value::is_failed)
-        {
-            continue;
-        }
-        for block in declared.block.body.get_blocks("validation") {
-            let (Some(condition), Some(message)) = (
-                block.body.get_attribute("condition"),
-                block.body.get_attribute("error_message"),
-            ) else {
-                continue;
-            };
-            let mut only_variables = true;
-            each_free_name(&condition.value, &mut |name| only_variables &= name.root == "var");
-            if !only_variables {
-                continue;
-            }
-            evaluator.enter(declared.file, Some(declared.title.clone()));
-            check_condition(name, declared, &condition.value, &message.value, evaluator);
-        }
-    }
-}
-
-fn check_condition(
-    name: &str,
-    declared: &Declared,
-    condition: &Expression,
-    message: &Expression,
-    evaluator: &mut Evaluator<'_>,
-) {
-    let value = evaluator.eval(condition);
-    let truth = match convert(&value, &Type::Bool) {
-        Ok(truth) => truth,
-        Err(error) => {
-            let detail = format!("The condition must be true or false: {error}.");
-            evaluator.fail(
-                condition,
-                Diagnostic::error("Invalid validation condition", detail),
-            );
-            return;
-        }
-    };
-    if truth.as_bool() != Some(false) {
-        return;
-    }
-    let text = super::conditions::message(message, evaluator);
-    let variable = evaluator
-        .environment
-        .variables
-        .get(name)
-        .cloned()
-        .unwrap_or_else(Value::null);
-    let given = variable
-        .origin()
-        .filter(|origin| Some(origin.file) != declared.header.map(|header| header.file));
-    let mut diagnostic = evaluator.described(condition, Diagnostic::error(FAILED_VALIDATION, text));
-    let itself = format!("var.{name}");
-    if diagnostic.values.iter().all(|value| value.traversal != itself) {
-        diagnostic.values.push(crate::diagnostic::ReferenceValue {
-            traversal: itself,
-            statement: describe(&variable),
-        });
-    }
-    diagnostic = diagnostic.at_maybe(given.or(declared.header));
-    if let Some(rule) = declared.span(condition) {
-        diagnostic = diagnostic.label(rule, "checked by this rule");
-    }
-    // Several rules can be broken by the one value.
-    evaluator.diagnostics.push_distinct(diagnostic);
 }

@@ -39,6 +39,12 @@ impl Checked {
         }
     }
 
+    /// Nothing that was judged waits for what is not known yet.
+    pub(crate) fn is_settled(&self) -> bool {
+        let mut all = self.0.values().flat_map(BTreeMap::values);
+        all.all(|instance| instance.status != CheckStatus::Unknown)
+    }
+
     /// All of it, in the order of addresses.
     pub(crate) fn list(&self) -> Vec<Check> {
         let all = self.0.iter();

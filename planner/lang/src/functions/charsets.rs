@@ -61,36 +61,63 @@ fn csvdecode(call: &mut Call<'_>) -> Outcome {
     Ok(Value::list(rows))
 }
 
-fn named(call: &Call<'_>) -> Result<&'static Encoding, FunctionError> {
+/// An encoding as functions name it.
+#[derive(Clone, Copy)]
+enum Named {
+    /// `UTF-16` without a byte order: the text begins with a mark of it, and big endian is written.
+    Utf16,
+    Known(&'static Encoding),
+}
+
+const MARK: u16 = 0xFEFF;
+
+fn named(call: &Call<'_>) -> Result<Named, FunctionError> {
     let name = call.text(1);
+    if name.eq_ignore_ascii_case("utf-16") {
+        return Ok(Named::Utf16);
+    }
     Encoding::for_label(name.as_bytes())
+        .map(Named::Known)
         .ok_or_else(|| FunctionError::in_argument(1, format!("{name:?} is no known encoding")))
 }
 
 fn encode(call: &mut Call<'_>) -> Outcome {
-    let (text, encoding) = (call.text(0), named(call)?);
-    let bytes: Vec<u8> = if encoding == UTF_16LE {
-        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
-    } else if encoding == UTF_16BE {
-        text.encode_utf16().flat_map(u16::to_be_bytes).collect()
-    } else {
-        let (bytes, _, replaced) = encoding.encode(text);
-        if replaced {
-            let message = format!("the text has characters that {} does not have", encoding.name());
-            return Err(FunctionError::in_argument(0, message));
+    let text = call.text(0);
+    let bytes: Vec<u8> = match named(call)? {
+        Named::Utf16 => std::iter::once(MARK)
+            .chain(text.encode_utf16())
+            .flat_map(u16::to_be_bytes)
+            .collect(),
+        Named::Known(encoding) if encoding == UTF_16LE => {
+            text.encode_utf16().flat_map(u16::to_le_bytes).collect()
         }
-        bytes.into_owned()
+        Named::Known(encoding) if encoding == UTF_16BE => {
+            text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+        }
+        Named::Known(encoding) => {
+            let (bytes, _, replaced) = encoding.encode(text);
+            if replaced {
+                let message = format!("the text has characters that {} does not have", encoding.name());
+                return Err(FunctionError::in_argument(0, message));
+            }
+            bytes.into_owned()
+        }
     };
     Ok(Value::from(STANDARD.encode(bytes)))
 }
 
 fn decode(call: &mut Call<'_>) -> Outcome {
-    let encoding = named(call)?;
+    let named = named(call)?;
     let bytes = STANDARD
         .decode(call.text(0))
         .map_err(|_| FunctionError::in_argument(0, "the text is not base64"))?;
+    let (encoding, bytes) = match (named, bytes.as_slice()) {
+        (Named::Known(encoding), all) => (encoding, all),
+        (Named::Utf16, [0xFF, 0xFE, rest @ ..]) => (UTF_16LE, rest),
+        (Named::Utf16, [0xFE, 0xFF, rest @ ..] | rest) => (UTF_16BE, rest),
+    };
     encoding
-        .decode_without_bom_handling_and_without_replacement(&bytes)
+        .decode_without_bom_handling_and_without_replacement(bytes)
         .map(|text| Value::from(text.into_owned()))
         .ok_or_else(|| {
             let message = format!("what it decodes to is not a text in {}", encoding.name());

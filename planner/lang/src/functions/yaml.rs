@@ -4,6 +4,7 @@
 use super::{Call, Cost, Function, FunctionError, Outcome, Want};
 use crate::eval::MAX_VALUE_DEPTH;
 use crate::value::{Kind, Number, Value};
+use granit_parser::{Parser, Tag};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -14,8 +15,31 @@ pub(super) const TABLE: &[Function] = &[
     Function::new("yamldecode", &[("text", Want::Text)], Want::Any, yamldecode),
 ];
 
+/// Tags of values that Terraform's language has, and of texts for which it takes others.
+const TAGS: [&str; 8] = ["str", "float", "int", "bool", "map", "seq", "null", "binary"];
+
+/// A tag that says something which no value can hold.
+fn foreign_tag(text: &str) -> Option<String> {
+    // What is no YAML is for the reader to report.
+    let events = Parser::new_from_str(text).map_while(Result::ok);
+    let mut tags = events.filter_map(|(event, _)| event.tag().cloned());
+    let known = |tag: &Tag| {
+        let name = tag.suffix_in_namespace("tag:yaml.org,2002:");
+        name.is_some_and(|name| TAGS.contains(&&*name))
+    };
+    tags.find(|tag| !known(tag)).map(|tag| tag.original())
+}
+
 fn yamldecode(call: &mut Call<'_>) -> Outcome {
-    let read: Result<Read, _> = serde_saphyr::from_str(call.text(0));
+    if let Some(tag) = foreign_tag(call.text(0)) {
+        return Err(FunctionError::in_argument(
+            0,
+            format!("the tag {tag} is not supported"),
+        ));
+    }
+    // Binary values stay as they are written: in base64.
+    let options = serde_saphyr::options! { ignore_binary_tag_for_string: true };
+    let read: Result<Read, _> = serde_saphyr::from_str_with_options(call.text(0), options);
     let Read(value) = read.map_err(|error| {
         let said = error.to_string();
         let first = said.lines().next().unwrap_or_default().trim_end_matches('.');
