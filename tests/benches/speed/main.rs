@@ -1,7 +1,7 @@
 //! Drover's speed against the raw tools, measured in one run on one lab, as ratios with a target each.
 //!
 //!     make bench                                              everything
-//!     cargo bench -p drover-tests --bench speed -- boot       one of: boot, plan, migration, memory, image, large
+//!     cargo bench -p drover-tests --bench speed -- boot       one of: boot, plan, migration, memory, large, simulated, image
 //!
 //! Needs root and the packages of `scripts/setup lab`. Drover and the raw tools take turns, so that what
 //! else the machine does meets both; of several rounds the median counts.
@@ -13,6 +13,7 @@ mod large;
 mod memory;
 mod migration;
 mod plan;
+mod simulated;
 mod table;
 
 use drover_tests::lab::{Etcd, Lab};
@@ -28,12 +29,13 @@ type Failed = Box<dyn Error>;
 type Part = (&'static str, fn(&Fleet<'_>) -> Result<Vec<Row>, Failed>);
 
 /// The image comes last: it uses an agent without the planner.
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("boot", boot::measure),
     ("plan", plan::measure),
     ("migration", migration::measure),
     ("memory", memory::measure),
     ("large", large::measure),
+    ("simulated", simulated::measure),
     ("image", image::measure),
 ];
 

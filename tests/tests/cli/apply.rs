@@ -286,6 +286,7 @@ fn where_every_host_refuses_the_next_plan_avoids_them_and_says_why() {
     }
     let ran = fleet.drover(&["apply", "--auto-approve"]).exits(5);
     assert!(ran.stderr.contains("no QEMU here"), "{}", ran.text());
+    insta::assert_snapshot!("an_apply_that_fails_in_part", ran.stderr);
     let ran = fleet.drover(&["plan"]).exits(1).says("RetryFilter");
     insta::assert_snapshot!(ran.stdout, @"
     Blocked, and left as it is:
