@@ -16,6 +16,7 @@ use reqwest::Client;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// How often an order is taken up again after somebody else's download ended badly or was given up.
@@ -249,6 +250,7 @@ impl Inner {
         let phase = |phase, done, total| {
             steps.send_replace(FlightStep::Working { phase, done, total });
         };
+        let begin = Instant::now();
         phase("fetching", 0, 0);
         tracing::info!(checksum = %order.checksum, "fetching {}", order.source);
         let (temp, file) = self.store.temp(order.checksum)?;
@@ -256,6 +258,7 @@ impl Inner {
         let report = |done, total| phase("fetching", done, total);
         fetch(&self.client, &self.limits, order, &temp, clone, &report).await?;
 
+        let fetched = begin.elapsed();
         phase("inspecting", 0, 0);
         let wanted = order.clone();
         let (header, temp, file) = blocking(move || {
@@ -271,6 +274,7 @@ impl Inner {
                 convert(&self.store, order.checksum, &header, (&temp, &file)).await?
             }
         };
+        let converted = begin.elapsed();
         phase("putting in place", 0, 0);
         let (this, checksum) = (self.clone(), order.checksum);
         let stored = blocking(move || {
@@ -283,7 +287,14 @@ impl Inner {
             this.store.put(&temp, &file, &record)
         })
         .await?;
-        tracing::info!(checksum = %checksum, base = %stored.record.base_digest, "image is in the cache");
+        tracing::info!(
+            checksum = %checksum,
+            base = %stored.record.base_digest,
+            fetch = ?fetched,
+            convert = ?(converted - fetched),
+            settle = ?(begin.elapsed() - converted),
+            "image is in the cache"
+        );
         Ok(())
     }
 }

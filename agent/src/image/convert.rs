@@ -113,12 +113,11 @@ pub(super) async fn convert(
     let stdio = |file: &File, path: &Path| file.try_clone().map(Stdio::from).map_err(io_error("open", path));
     let format = header.format.as_str();
     // The files are handed over open: the process could not reach them, or others, by name.
+    let mut checked = None;
     if header.format == ImageFormat::Qcow2 {
         let mut check = qemu_img(privileged, &["check", "-q", "-f", format, "/dev/fd/0"]);
         check.stdin(stdio(from_file, from.path())?).stdout(Stdio::null());
-        if let Err(said) = run(&mut check).await {
-            return Err(ImageError::Damaged { checksum, said });
-        }
+        checked = Some(check);
     }
     let arguments = [
         "convert",
@@ -136,12 +135,20 @@ pub(super) async fn convert(
         .stdin(stdio(from_file, from.path())?)
         .stdout(stdio(&to_file, to.path())?);
     let writing = WriteOut::start(&to_file).map_err(io_error("open", to.path()))?;
-    let converted = run(&mut convert).await;
+    // Beside each other: of an image that is damaged, what was made of it goes with the error.
+    let (sound, converted) = tokio::join!(
+        async {
+            match &mut checked {
+                Some(check) => run(check).await,
+                None => Ok(()),
+            }
+        },
+        run(&mut convert)
+    );
     writing.end().await.map_err(io_error("sync", to.path()))?;
-    match converted {
-        Ok(()) => Ok((to, to_file)),
-        Err(said) => Err(ImageError::Convert { checksum, said }),
-    }
+    sound.map_err(|said| ImageError::Damaged { checksum, said })?;
+    converted.map_err(|said| ImageError::Convert { checksum, said })?;
+    Ok((to, to_file))
 }
 
 /// Brings what a process writes into a file to its disk meanwhile, so that little is left to sync at the end.

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Pieces between the network and the writing thread: enough to keep both busy.
@@ -22,8 +23,26 @@ const AHEAD: usize = 32;
 const SPARSE: usize = 64 << 10;
 const READ: usize = 1 << 20;
 
+/// Between two reports: a fetch has thousands of pieces a second, and each report goes to everybody who watches.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+
 /// How far a fetch is: bytes done, and in all or 0.
 pub(super) type Report<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
+
+/// Reports now and then.
+struct Pace<'a> {
+    report: Report<'a>,
+    last: Option<Instant>,
+}
+
+impl Pace<'_> {
+    fn report(&mut self, done: u64, total: u64) {
+        if self.last.is_none_or(|last| last.elapsed() >= REPORT_EVERY) {
+            self.last = Some(Instant::now());
+            (self.report)(done, total);
+        }
+    }
+}
 
 /// Fetches the order's source into `file` and checks its digest.
 pub(super) async fn fetch(
@@ -35,11 +54,12 @@ pub(super) async fn fetch(
     report: Report<'_>,
 ) -> Result<(), ImageError> {
     let (pieces, received) = mpsc::channel(AHEAD);
+    let pace = Pace { report, last: None };
     let writer = tokio::task::spawn_blocking(move || write(received, &file));
     let sent = async {
         let sent = match &order.source {
-            ImageSource::Web(url) => send_web(client, limits, order, url, &pieces, report).await,
-            ImageSource::File(path) => send_file(limits, order, path, &pieces, report).await,
+            ImageSource::Web(url) => send_web(client, limits, order, url, &pieces, pace).await,
+            ImageSource::File(path) => send_file(limits, order, path, &pieces, pace).await,
         };
         drop(pieces);
         sent
@@ -75,7 +95,7 @@ async fn send_web(
     order: &ImageOrder,
     url: &Url,
     pieces: &mpsc::Sender<Bytes>,
-    report: Report<'_>,
+    mut pace: Pace<'_>,
 ) -> Result<(), ImageError> {
     let from = &order.source;
     let web = |error: reqwest::Error| ImageError::Web {
@@ -101,7 +121,7 @@ async fn send_web(
         if pieces.send(piece).await.is_err() {
             return Ok(());
         }
-        report(done, total);
+        pace.report(done, total);
     }
     Ok(())
 }
@@ -111,7 +131,7 @@ async fn send_file(
     order: &ImageOrder,
     path: &Path,
     pieces: &mpsc::Sender<Bytes>,
-    report: Report<'_>,
+    mut pace: Pace<'_>,
 ) -> Result<(), ImageError> {
     let from = &order.source;
     let file = open_below(&limits.file_roots, from, path)?;
@@ -145,7 +165,7 @@ async fn send_file(
         if pieces.send(piece.into()).await.is_err() {
             return Ok(());
         }
-        report(done, total);
+        pace.report(done, total);
     }
 }
 

@@ -170,10 +170,14 @@ fn ending(summary: &Summary) -> Option<String> {
     match &summary.ending {
         Ending::Finished => None,
         Ending::Interrupted => Some("interrupted: what had begun was finished and recorded".to_owned()),
-        Ending::Detached => Some(format!(
-            "detached: agents go on with {} operations; the next apply records how they ended",
-            summary.detached.len()
-        )),
+        Ending::Detached => Some(match summary.detached.len() {
+            1 => {
+                "detached: the agent goes on with 1 operation; the next apply records how it ended".to_owned()
+            }
+            many => format!(
+                "detached: agents go on with {many} operations; the next apply records how they ended"
+            ),
+        }),
         Ending::LockLost(why) => Some(format!("the lock was lost ({why}); nothing was begun after that")),
         Ending::StoreUnavailable(why) => Some(format!("the store does not answer: {why}")),
     }

@@ -2,6 +2,9 @@
 
 use crate::fake_hosts::Fleet;
 use crate::help;
+use crate::plan_shown::{applied, changed};
+use drover_types::PowerState;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -97,7 +100,7 @@ fn every_pipeline_is_yaml() {
     assert!(pipelines.len() >= 2, "{pipelines:?}");
     for path in pipelines {
         let text = std::fs::read_to_string(&path).expect("text");
-        let parsed: Result<serde_json::Value, _> = serde_yaml_ng::from_str(&text);
+        let parsed: Result<Value, _> = serde_yaml_ng::from_str(&text);
         let parsed = parsed.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         // Both kinds of pipeline name their steps in the same two words.
         let jobs = parsed.get("jobs").unwrap_or(&parsed);
@@ -137,4 +140,59 @@ fn the_script_plans_and_applies() {
     assert!(run("plan").contains("pipeline: to be reviewed"));
     assert!(run("apply").contains("Apply complete! 1 created"));
     assert!(run("plan").contains("pipeline: nothing to do"));
+}
+
+/// What the policy answers to a plan: its refusals and its warnings.
+fn judged(policy: &str, plan: &Value) -> [Vec<String>; 2] {
+    let mut engine = regorus::Engine::new();
+    let added = engine.add_policy("drover.rego".to_owned(), policy.to_owned());
+    added.unwrap_or_else(|error| panic!("{error}"));
+    engine.set_input_json(&plan.to_string()).expect("JSON");
+    ["data.main.deny", "data.main.warn"].map(|rule| {
+        let said = engine.eval_rule(rule.to_owned()).expect("a rule");
+        let said = said.as_set().expect("a set").iter();
+        said.map(|message| message.as_string().expect("a text").to_string())
+            .collect()
+    })
+}
+
+#[test]
+fn the_policy_refuses_plans_that_lose_data_or_restart_too_much() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/ci/policy/drover.rego");
+    let policy = std::fs::read_to_string(path).expect("text");
+    let mut fleet = applied();
+    let plan = |fleet: &Fleet| {
+        fleet.drover(&["plan", "--out", "plan.bin"]);
+        fleet.drover(&["show", "--json", "plan.bin"]).exits(0).json()
+    };
+    assert_eq!(judged(&policy, &plan(&fleet)), [vec![], Vec::<String>::new()]);
+
+    changed(&fleet);
+    let mixed = plan(&fleet);
+    let lost = [
+        "server.db: the root disk is made anew: what is on it is lost (its image changed)",
+        "server.old: its disk is lost (it is no longer declared)",
+    ];
+    assert_eq!(judged(&policy, &mixed)[0], lost);
+    let strict = policy.replace("max_reboots := 5", "max_reboots := 0");
+    let strict = judged(&strict, &mixed);
+    assert_eq!(strict[0].len(), 3, "{strict:?}");
+    assert_eq!(strict[0][0], "1 guests would restart, at most 0 may");
+
+    for mut domain in fleet.hosts[0].hypervisor.all() {
+        domain.state.power = PowerState::Shutdown;
+        domain.live_xml = None;
+        fleet.hosts[0].hypervisor.put(domain);
+    }
+    fleet.host_named("n3").stop();
+    let [deny, warn] = judged(&policy, &plan(&fleet));
+    assert!(
+        deny.contains(&"not every host answered, or something is blocked".to_owned()),
+        "{deny:?}"
+    );
+    assert!(
+        warn.iter()
+            .any(|text| text.ends_with("was changed outside of Drover: power")),
+        "{warn:?}"
+    );
 }

@@ -114,7 +114,14 @@ fn a_check_warns_and_stops_nothing() {
         .iter()
         .map(|check| (text(&check["address"]["to_display"]), text(&check["status"])))
         .collect();
-    assert_eq!(status, [("server.vm", "pass"), ("check.capacity", "fail")]);
+    assert_eq!(
+        status,
+        [
+            ("server.vm", "pass"),
+            ("check.capacity", "fail"),
+            ("var.names", "pass")
+        ]
+    );
     assert_eq!(checks[0]["instances"].as_array().map(Vec::len), Some(3));
     assert_eq!(
         checks[1]["instances"][0]["problems"],

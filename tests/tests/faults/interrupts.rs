@@ -47,7 +47,9 @@ fn one_interrupt_stops_and_two_detach(store: Store) {
         begin.elapsed()
     );
     assert!(
-        ended.text().contains("Detached: agents go on with 1 operation"),
+        ended
+            .text()
+            .contains("Detached: the agent goes on with 1 operation"),
         "{}",
         ended.text()
     );

@@ -1,7 +1,8 @@
 //! `dynamic` blocks: a block that stands in another once for each item of a collection.
 
+use super::blocks::DYNAMIC;
 use super::declarations::Declared;
-use super::schema::{DYNAMIC, title};
+use super::schema::title;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::eval::Evaluator;
 use crate::value::{Kind, Type, Value, convert};

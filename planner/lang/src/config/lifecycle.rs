@@ -1,8 +1,8 @@
 //! The `lifecycle` block of one instance: what may become of it.
 
+use super::blocks::ROOT;
 use super::evaluate::State;
 use super::resources::Place;
-use super::schema;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::value::{Type, convert};
 use drover_core::model::{Ignored, Lifecycle, Trigger};
@@ -96,7 +96,7 @@ impl State<'_, '_> {
                 return Ignored::default();
             }
         };
-        let known: Vec<&str> = schema::ROOT
+        let known: Vec<&str> = ROOT
             .iter()
             .find(|schema| schema.word == at.address.kind.as_str())
             .into_iter()

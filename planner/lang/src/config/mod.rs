@@ -1,6 +1,7 @@
 //! Files to the model: parsing, declarations, variables, evaluation, and outputs once hosts are known.
 
 mod arguments;
+mod blocks;
 mod check;
 mod conditions;
 mod data;

@@ -1,5 +1,6 @@
 //! Test files: runs that plan the configuration on hosts of given sizes, and what must hold of each.
 
+use super::blocks::TEST_FILE;
 use super::conditions::{Rule, Subject, rules};
 use super::schema::{self, header};
 use super::scope::{Scope, constant};
@@ -75,7 +76,7 @@ pub fn parse_test(input: &InputFile) -> (TestFile, Diagnostics) {
     if let Some(file) = files::add_source(&mut sources, input, &mut found) {
         let (body, whole) = files::parse_body(&sources, file, &mut found);
         if whole {
-            schema::check_body(file, &body, Some(&schema::TEST_FILE), None, &mut found);
+            schema::check_body(file, &body, Some(&TEST_FILE), None, &mut found);
             let runs = read_runs(&body, &sources, file, &mut found);
             if !found.has_errors() {
                 test.runs = runs;
