@@ -3,7 +3,7 @@
 use super::conditions::{
     Failures, Subject, Verdict, check_depends_on, judge_of, judged, resource_rules, rules,
 };
-use super::declarations::Declared;
+use super::declarations::{Declarations, Declared};
 use super::evaluate::Evaluated;
 use super::graph::Node;
 use super::instances::instances;
@@ -251,34 +251,13 @@ pub(super) fn resolve(
                     read_output(declared, declared.title.clone(), Audience::People, &mut evaluator);
                 outputs.insert(name.to_string(), output);
             }
-            Node::Resource(kind, name) => {
-                let declared = &program.declarations(step.module).resources[&(*kind, name.clone())];
+            Node::Resource(..) | Node::Data(..) => {
                 modules.see(&mut evaluator, step.module);
                 for at in modules.each(step.module) {
                     modules.enter(&mut evaluator, step.module, at);
-                    let name = (*kind, name.clone());
-                    let whole = evaluator.environment.resources.get(&name).cloned();
-                    let own = format!("{kind}.{}", declared.name);
                     judge_again(
-                        &own,
-                        whole.as_ref(),
-                        declared,
-                        modules.instance(step.module, at),
-                        &mut evaluator,
-                    );
-                }
-            }
-            Node::Data(kind, name) => {
-                let declared = &program.declarations(step.module).data[&(*kind, name.clone())];
-                modules.see(&mut evaluator, step.module);
-                for at in modules.each(step.module) {
-                    modules.enter(&mut evaluator, step.module, at);
-                    let whole = evaluator.environment.data.get(&(*kind, name.clone())).cloned();
-                    let own = format!("data.{kind}.{}", declared.name);
-                    judge_again(
-                        &own,
-                        whole.as_ref(),
-                        declared,
+                        &step.node,
+                        program.declarations(step.module),
                         modules.instance(step.module, at),
                         &mut evaluator,
                     );
@@ -307,15 +286,46 @@ pub(super) fn resolve(
     }
 }
 
-/// Judges the conditions of a block's instances, now that hosts are known. `own` is the block's name in its module,
-/// `whole` what the name stands for.
+/// A block with conditions, its name in its module, and what that stands for.
+fn block_of<'d>(
+    node: &Node,
+    declarations: &'d Declarations,
+    environment: &Environment,
+) -> Option<(&'d Declared, String, Option<Value>)> {
+    match node {
+        Node::Resource(kind, name) => {
+            let name = (*kind, name.clone());
+            let whole = environment.resources.get(&name);
+            let own = format!("{kind}.{}", name.1);
+            Some((declarations.resources.get(&name)?, own, whole.cloned()))
+        }
+        Node::Data(kind, name) => {
+            let name = (*kind, name.clone());
+            let whole = environment.data.get(&name);
+            let own = format!("data.{kind}.{}", name.1);
+            Some((declarations.data.get(&name)?, own, whole.cloned()))
+        }
+        Node::Local(_)
+        | Node::Variable(_)
+        | Node::Output(_)
+        | Node::Check(_)
+        | Node::Settings
+        | Node::Instances
+        | Node::Whole => None,
+    }
+}
+
+/// Judges the conditions of a block's instances, now that hosts are known.
 fn judge_again(
-    own: &str,
-    whole: Option<&Value>,
-    declared: &Declared,
+    node: &Node,
+    declarations: &Declarations,
     inside: &ModuleInstance,
     evaluator: &mut Evaluator<'_>,
 ) {
+    let Some((declared, own, whole)) = block_of(node, declarations, &evaluator.environment) else {
+        return;
+    };
+    let whole = whole.as_ref();
     evaluator.enter(declared.file, Some(inside.context(&declared.title)));
     let rules = resource_rules(declared);
     let mut failures = Failures::default();
@@ -333,7 +343,7 @@ fn judge_again(
             continue;
         };
         evaluator.enter_instance(instance);
-        let judged = || judged(CheckKind::Resource, &inside.path, own, key.as_ref());
+        let judged = || judged(CheckKind::Resource, &inside.path, &own, key.as_ref());
         failures.judge(&rules, judged, value, evaluator);
     }
     failures.report(&mut evaluator.diagnostics);
