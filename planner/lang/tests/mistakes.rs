@@ -337,7 +337,7 @@ fn instances() {
             (
                 "of_hosts",
                 after_base(
-                    "\nhost \"n\" {\n  for_each = toset([\"a\", \"b\"])\n  address = \"${each.key}:7443\"\n}\n",
+                    "\nhost \"n\" {\n  for_each = toset([\"a\", \"b\"])\n  address = \"${each.key}:7443\"\n}\nhost \"m\" {\n  count = 2\n  name = \"m\"\n  address = \"m:7443\"\n}\nhost \"o\" {\n  name = sensitive(\"o\")\n  address = \"o:7443\"\n}\naggregate \"x\" {\n  hosts = [\"n\", host.n]\n}\n",
                 ),
             ),
             (

@@ -337,3 +337,46 @@ server "near" {{
         [address("server.web[0]"), address("server.web[1]")].into()
     );
 }
+
+#[test]
+fn hosts_can_be_made_for_each_item() {
+    let outcome = plan(&format!(
+        r#"{BASE}
+locals {{
+  racks = {{ "n1" = "rack-1", "n2" = "rack-2" }}
+}}
+host "all" {{
+  for_each          = local.racks
+  name              = each.key
+  address           = "${{each.key}}.example:7443"
+  availability_zone = each.value
+}}
+host "spare" {{
+  count   = 2
+  name    = "spare${{count.index + 1}}"
+  address = "spare${{count.index + 1}}.example:7443"
+}}
+host "one" {{
+  name    = "n9.example"
+  address = "n9.example:7443"
+}}
+aggregate "fast" {{
+  hosts = concat(values(host.all), [host.spare[1], host.one])
+}}
+output "zones" {{
+  value = [for host in host.all : "${{host.name}} in ${{host.availability_zone}}"]
+}}
+"#
+    ));
+    assert_eq!(outcome.rendered, "");
+    let evaluated = outcome.evaluated.expect("no errors");
+    let hosts: Vec<String> = evaluated.desired.hosts.keys().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["n1", "n2", "n9.example", "spare1", "spare2"]);
+    let fast = evaluated.desired.aggregates.values().next().expect("declared");
+    let members: Vec<String> = fast.spec.hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(members, ["n1", "n2", "n9.example", "spare2"]);
+    assert_eq!(
+        evaluated.outputs["zones"].to_json(),
+        Some(serde_json::json!(["n1 in rack-1", "n2 in rack-2"]))
+    );
+}

@@ -457,3 +457,38 @@ fn explained(stdout: &str) -> &str {
     let end = behind.find("\n\nThe plan was not saved").unwrap_or(behind.len());
     behind[..end].trim()
 }
+
+#[test]
+fn hosts_made_for_each_item_go_by_their_names() {
+    let fleet = Fleet::start(&[4096, 2048]);
+    let (blocks, rest) = fleet.base().split_once("flavor ").map_or_else(
+        || panic!("{}", fleet.base()),
+        |(blocks, rest)| (blocks.to_owned(), format!("flavor {rest}")),
+    );
+    let settings = blocks.split("host ").next().unwrap_or_default();
+    let addresses: Vec<String> = fleet
+        .hosts
+        .iter()
+        .map(|host| format!("    {} = \"{}\"\n", host.name, host.address))
+        .collect();
+    let hosts = format!(
+        "host \"all\" {{\n  for_each = {{\n{}  }}\n  name    = each.key\n  address = each.value\n}}\n",
+        addresses.concat()
+    );
+    fleet.write("drover.hcl", &format!("{settings}{hosts}{rest}"));
+    fleet.write("web.hcl", SERVERS);
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    fleet
+        .drover(&["plan", "--detailed-exitcode"])
+        .exits(0)
+        .says("No changes.");
+    fleet
+        .drover(&["plan", "--target", "host.n2", "--detailed-exitcode"])
+        .exits(0);
+    // Written out, they are the same hosts.
+    fleet.write("drover.hcl", &fleet.base());
+    fleet
+        .drover(&["plan", "--detailed-exitcode"])
+        .exits(0)
+        .says("No changes.");
+}

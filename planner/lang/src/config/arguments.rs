@@ -3,12 +3,13 @@
 use super::declarations::{Declarations, Declared};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::eval::Evaluator;
-use crate::value::{Cause, Type, Value, convert, show};
+use crate::value::{Cause, Fields, Type, Value, convert, show};
 use drover_core::placement::Ratio;
 use drover_types::{Address, HostName, Kind};
 use hcl::edit::expr::Expression;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Reads arguments; what is wrong is reported, and [`Arguments::complete`] then is false.
 pub(super) struct Arguments<'r, 'a> {
@@ -115,6 +116,27 @@ impl<'r, 'a> Arguments<'r, 'a> {
         value
     }
 
+    /// Reports an argument that is required for a reason that the schema does not know.
+    pub(super) fn lacks(&mut self, name: &str, why: &str) {
+        self.complete = false;
+        let title = &self.declared.title;
+        let detail = format!("The argument {name:?} is required in {title}, but is not set: {why}.");
+        let diagnostic = Diagnostic::error("Missing required argument", detail)
+            .at_maybe(self.declared.header)
+            .within(title);
+        self.evaluator.diagnostics.push_distinct(diagnostic);
+    }
+
+    /// Refuses a sensitive value for what becomes part of addresses.
+    pub(super) fn is_shown(&mut self, name: &str) {
+        if self.sensitive.remove(name)
+            && let Some(expression) = self.declared.argument(name)
+        {
+            let problem = "it is sensitive, but becomes part of an address, and those are shown";
+            self.wrong(name, expression, problem, None);
+        }
+    }
+
     /// A text.
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         let (value, _) = self.given(name, &Type::String)?;
@@ -211,25 +233,38 @@ impl<'r, 'a> Arguments<'r, 'a> {
         };
         let mut hosts = BTreeSet::new();
         for item in items {
-            let declared = item.as_fields().and_then(|fields| fields.declared());
-            let text = match declared {
-                Some(address) if address.kind == Kind::Host => Some(address.name.to_string()),
-                Some(_) | None => item.as_str().map(str::to_owned),
-            };
+            let of_host = |fields: &&Arc<Fields>| fields.declared().is_some_and(|at| at.kind == Kind::Host);
+            if let Some(host) = item.as_fields().filter(of_host) {
+                // One that could not be evaluated was reported where it is declared.
+                let name = host.get("name").and_then(Value::as_str);
+                hosts.extend(name.and_then(|name| name.parse::<HostName>().ok()));
+                continue;
+            }
+            // Of a block with instances, each has another name than the block's.
             let known = |text: &String| {
                 declarations
                     .resources
-                    .contains_key(&(Kind::Host, text.as_str().into()))
+                    .get(&(Kind::Host, text.as_str().into()))
+                    .is_some_and(|host| !host.is_repeated() && host.argument("name").is_none())
             };
-            match text {
+            match item.as_str().map(str::to_owned) {
                 Some(text) if known(&text) => hosts.extend(text.parse::<HostName>().ok()),
                 Some(text) => {
                     let short: String = text.chars().take(80).collect();
                     let all = declarations.resources.keys();
                     let names = all
                         .filter(|(kind, _)| *kind == Kind::Host)
-                        .map(|(_, name)| &**name);
-                    let hint = did_you_mean(&text, names);
+                        .map(|(_, name)| name.to_string())
+                        .filter(known);
+                    let names: Vec<String> = names.collect();
+                    let block = (Kind::Host, text.as_str().into());
+                    let hint = if declarations.resources.contains_key(&block) {
+                        Some(format!(
+                            "refer to its hosts without quotes: values(host.{text}), host.{text}[\"a\"]"
+                        ))
+                    } else {
+                        did_you_mean(&text, names.iter().map(String::as_str))
+                    };
                     self.wrong(name, expression, &format!("there is no host {short:?}"), hint);
                 }
                 None => self.wrong(name, expression, "each item must be a host or its name", None),

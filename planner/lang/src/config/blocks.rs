@@ -184,9 +184,12 @@ pub(super) const ROOT: &[BlockSchema] = &[
         NAME,
         &[
             required("address", "\"n1.example:7443\""),
+            optional("name", "\"n1\""),
             optional("availability_zone", "\"rack-1\""),
             optional("labels", "{ ssd = \"true\" }"),
             optional("state", "\"active\""),
+            COUNT,
+            FOR_EACH,
         ],
     )
     .with(&[CONDITIONS_LIFECYCLE]),

@@ -32,6 +32,11 @@ impl Declared {
             .map(|attribute| &attribute.value)
     }
 
+    /// Whether it may have several instances.
+    pub(super) fn is_repeated(&self) -> bool {
+        self.argument("count").is_some() || self.argument("for_each").is_some()
+    }
+
     /// The place of an expression in this block.
     pub(super) fn span(&self, expression: &impl hcl::edit::Span) -> Option<Span> {
         expression.span().map(|range| Span::new(self.file, range))

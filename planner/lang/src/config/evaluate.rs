@@ -462,6 +462,8 @@ impl<'s, 'e> State<'s, 'e> {
         let origin = origin_of(self.sources, declared);
         let all = instances(declared, &mut self.evaluator);
         match all.repetition() {
+            // Hosts go by their names, not by the block that they are of.
+            Some(_) if kind == Kind::Host => {}
             Some(repetition) => {
                 self.desired.blocks.insert(base.clone(), repetition);
             }

@@ -28,10 +28,6 @@ const LONGEST_KEY: usize = 255;
 
 /// Evaluates `count` or `for_each`; an unknown one is an error that says what is not known and why.
 pub(super) fn instances(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Instances {
-    // A host has neither, which is reported where it is written.
-    if declared.block.ident.as_str() == "host" {
-        return Instances::Single;
-    }
     match (declared.argument("count"), declared.argument("for_each")) {
         (None, None) => Instances::Single,
         (Some(_), Some(_)) => Instances::Unclear,

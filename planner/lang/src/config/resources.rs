@@ -281,8 +281,25 @@ impl State<'_, '_> {
     }
 
     fn host(&mut self, at: &Place<'_>) -> Value {
-        let name: Option<HostName> = at.declared.name.parse().ok();
         let mut arguments = Arguments::new(&mut self.evaluator, at.declared);
+        let name = if at.declared.argument("name").is_some() {
+            let name = arguments.parsed::<HostName>("name");
+            arguments.require("name", name)
+        } else if at.declared.is_repeated() {
+            arguments.lacks(
+                "name",
+                "each of several hosts has a name of its own: name = each.key",
+            );
+            None
+        } else {
+            at.declared.name.parse().ok()
+        };
+        arguments.is_shown("name");
+        // A host goes by its name, whichever block it is of: it is one machine, and its certificate says so.
+        let own = name
+            .as_ref()
+            .and_then(|name| Some(Address::root(Kind::Host, name.as_str().parse().ok()?)))
+            .unwrap_or_else(|| at.address.clone());
         let address = arguments.parsed::<Endpoint>("address");
         let address = arguments.require("address", address);
         let zone = arguments.text("availability_zone");
@@ -290,12 +307,9 @@ impl State<'_, '_> {
         let state = arguments.word("state", &HOST_STATES, HostState::as_str);
         let complete = arguments.complete();
         let sensitive = std::mem::take(&mut arguments.sensitive);
-        self.note_sensitive(at.address, sensitive.clone());
+        self.note_sensitive(&own, sensitive.clone());
         let (Some(name), Some(address), true) = (name, address, complete) else {
-            return self.broken(
-                at.address,
-                &["name", "address", "availability_zone", "labels", "state"],
-            );
+            return self.broken(&own, &["name", "address", "availability_zone", "labels", "state"]);
         };
         let spec = HostSpec {
             address,
@@ -304,7 +318,7 @@ impl State<'_, '_> {
             state: state.unwrap_or_default(),
             sensitive,
         };
-        let object = self.object(at.address, &spec.sensitive, host_fields(&name, &spec));
+        let object = self.object(&own, &spec.sensitive, host_fields(&name, &spec));
         if let Some(first) = self.desired.hosts.get(&name) {
             let detail = format!(
                 "The host {name} is declared twice, the first time at {}. A host is one machine, whichever module \

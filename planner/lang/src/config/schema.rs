@@ -267,9 +267,7 @@ fn unknown_argument(
         "An argument named {name:?} is not expected in {context}. It has {}.",
         known.join(", ")
     );
-    let repeats = ["count", "for_each"].contains(&name) && context.starts_with("host ");
-    let hint = repeats.then(|| "every host has its own address: write a block for each".to_owned());
-    Diagnostic::error("Unsupported argument", detail).hint(hint.or_else(|| did_you_mean(name, known)))
+    Diagnostic::error("Unsupported argument", detail).hint(did_you_mean(name, known))
 }
 
 fn unknown_block(
