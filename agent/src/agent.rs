@@ -6,6 +6,7 @@ use crate::image::ImageCache;
 use crate::inventory::Profiles;
 use crate::migration::Handovers;
 use crate::operations::Operations;
+use crate::server::Claims;
 use crate::tls::LoadedCredentials;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -23,6 +24,8 @@ pub struct Agent {
     pub hypervisor: HypervisorThreads,
     /// What this host can run.
     pub profiles: Profiles,
+    /// Who may take room in this host's NUMA cells.
+    pub claims: Claims,
     /// Servers on their way to or from another host.
     pub handovers: Handovers,
     /// This agent's certificate, as it is now.

@@ -13,7 +13,7 @@ use crate::migration::{Handovers, Migrations, Peers};
 use crate::operations::{OperationQueries, Operations};
 use crate::oplog::{AppendError, LogFile, OpenError, OperationLog};
 use crate::recover;
-use crate::server::{Servers, reconcile};
+use crate::server::{Claims, Servers, reconcile};
 use crate::tls::{Acceptor, LoadError, Reloader};
 use drover_proto::v1::host_service_server::HostServiceServer;
 use drover_proto::v1::image_service_server::ImageServiceServer;
@@ -142,7 +142,8 @@ impl Daemon {
             operations: Operations::new(log),
             images,
             hypervisor: HypervisorThreads::new(hypervisor),
-            profiles: Profiles::new(config.virt_type, config.data_dir.clone()),
+            profiles: Profiles::new(config.virt_type, config.data_dir.clone(), config.cpus.clone()),
+            claims: Claims::default(),
             handovers: Handovers::default(),
             credentials: reloader.subscribe(),
             config,

@@ -1,6 +1,7 @@
 //! The example of `agent.hcl` is read, and holds every setting.
 
 use drover_agent::config::{Config, ImageLimits, LogFormat, Reserved};
+use drover_agent_core::inventory::CpuSets;
 use drover_proto::transport::CredentialFiles;
 use drover_types::{ByteSize, VirtType};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ fn the_example_is_read_and_holds_every_setting() {
             key_file,
         },
         reserved,
+        cpus,
         images,
         shutdown_grace,
         log_format,
@@ -48,6 +50,11 @@ fn the_example_is_read_and_holds_every_setting() {
         disk: ByteSize::from_gib(10),
     };
     assert_eq!(reserved, kept);
+    let sets = CpuSets {
+        shared: Some("0-1".parse().expect("a set")),
+        dedicated: Some("2-7".parse().expect("a set")),
+    };
+    assert_eq!(cpus, sets);
     let limits = ImageLimits {
         max_size: ByteSize::from_gib(64),
         connect_timeout: Duration::from_secs(10),

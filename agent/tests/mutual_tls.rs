@@ -10,6 +10,7 @@ use drover_agent::daemon::Daemon;
 use drover_agent::hypervisor::{FakeHypervisor, HostDescription};
 use drover_agent::limits::Limits;
 use drover_agent::tls::{Acceptor, Reloader};
+use drover_agent_core::inventory::CpuSets;
 use drover_proto::Method;
 use drover_proto::transport::{ConnectError, Credentials, Timeouts, connect};
 use drover_proto::v1::host_service_client::HostServiceClient;
@@ -69,6 +70,7 @@ async fn serve_on(hypervisor: Option<Arc<FakeHypervisor>>, limits: Limits) -> Se
         virt_type: VirtType::Qemu,
         tls: authority.write(&dir.path().join("tls"), &authority.sign(&[AGENT])),
         reserved: Reserved::default(),
+        cpus: CpuSets::default(),
         images: ImageLimits {
             max_size: ByteSize::from_mib(1),
             connect_timeout: PATIENCE,

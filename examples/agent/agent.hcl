@@ -24,6 +24,13 @@ reserved {
   disk   = "10GiB"
 }
 
+# Which processors serve whom. Without the block every processor serves both kinds of servers; one that is in neither
+# set is the host's own.
+cpus {
+  shared    = "0-1" # for servers that share processors
+  dedicated = "2-7" # to pin servers with hw:cpu_policy = "dedicated" to; default: none once shared is given
+}
+
 images {
   max_size        = "64GiB" # default; the largest source file
   connect_timeout = "10s"   # default

@@ -208,6 +208,7 @@ fn compare_facts(host: &Host, facts: &HostFacts, reserved: Reserved) {
         virt_type,
         supported_guests,
         machine_types,
+        cells,
     } = facts;
     let virsh = |arguments: &[&str]| host.virsh(arguments).expect("virsh answers");
     assert_eq!(hostname, virsh(&["hostname"]).trim());
@@ -254,9 +255,9 @@ fn compare_facts(host: &Host, facts: &HostFacts, reserved: Reserved) {
     assert_eq!(texts(vendor), of_host("vendor/text()"));
     assert_eq!(*features, of_host("feature/@name"));
     let [sockets, cores, threads] = topology.map(|number| number.to_string());
-    let cells = number(&labelled(&node, "NUMA cell(s):"));
-    let per_cell = number(&labelled(&node, "CPU socket(s):"));
-    assert_eq!(sockets, (cells * per_cell).to_string());
+    let nodes = number(&labelled(&node, "NUMA cell(s):"));
+    let per_node = number(&labelled(&node, "CPU socket(s):"));
+    assert_eq!(sockets, (nodes * per_node).to_string());
     assert_eq!(cores, labelled(&node, "Core(s) per socket:"));
     assert_eq!(threads, labelled(&node, "Thread(s) per core:"));
     assert_eq!(
@@ -298,6 +299,33 @@ fn compare_facts(host: &Host, facts: &HostFacts, reserved: Reserved) {
     let mut found = machine_types.clone();
     found.sort();
     assert_eq!(found, select(host, &["capabilities"], &machines));
+
+    let of_cells = |part: &str| {
+        select(
+            host,
+            &["capabilities"],
+            &format!("/capabilities/host/topology/cells/cell/{part}"),
+        )
+    };
+    let numbers = |numbers: &mut dyn Iterator<Item = u64>| -> Vec<String> {
+        let mut numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+        numbers.sort();
+        numbers
+    };
+    assert_eq!(
+        numbers(&mut cells.iter().map(|cell| u64::from(cell.id))),
+        of_cells("@id")
+    );
+    let cpus = cells.iter().flat_map(|cell| &cell.cpus);
+    assert_eq!(
+        numbers(&mut cpus.map(|cpu| u64::from(*cpu))),
+        of_cells("cpus/cpu/@id")
+    );
+    let sizes = cells.iter().flat_map(|cell| &cell.pages);
+    assert_eq!(
+        numbers(&mut sizes.map(|pages| pages.size_kib)),
+        of_cells("pages/@size")
+    );
 }
 
 /// What virsh says of a domain: its state and the reason.
@@ -356,6 +384,7 @@ fn every_domain_is_reported_as_virsh_shows_it_foreign_ones_too() {
             disks,
             arch,
             highest_epoch,
+            cells,
         } = domain;
         assert_eq!(own, uuid);
         assert_eq!(name_, n1.virsh(&["domname", &id]).unwrap().trim());
@@ -374,6 +403,7 @@ fn every_domain_is_reported_as_virsh_shows_it_foreign_ones_too() {
         let bytes: u64 = labelled(&block, "Capacity:").parse().unwrap();
         assert_eq!(*disk_mib, bytes >> 20, "{name_}");
         assert_eq!((drift.as_slice(), migration), (&[][..], &None));
+        assert_eq!(cells, &[], "{name_} is bound to no cell");
         assert_eq!((arch.as_str(), highest_epoch), ("x86_64", held_epoch), "{name_}");
         let seen: Vec<(&str, &str, u64)> = disks
             .iter()

@@ -5,6 +5,7 @@ mod read;
 
 pub use problem::{ConfigError, Problem};
 
+use drover_agent_core::inventory::CpuSets;
 use drover_proto::transport::CredentialFiles;
 use drover_types::{ByteSize, FleetName, HostName, VirtType};
 use std::net::SocketAddr;
@@ -30,6 +31,8 @@ pub struct Config {
     pub tls: CredentialFiles,
     /// What the host keeps for itself.
     pub reserved: Reserved,
+    /// Which processors serve whom.
+    pub cpus: CpuSets,
     /// Limits on fetching images.
     pub images: ImageLimits,
     /// How long running operations may go on after SIGTERM.

@@ -1,6 +1,7 @@
 //! Reads `agent.hcl`: literals only, unknown names are mistakes, and all mistakes come at once.
 
 use super::{Config, ConfigError, ImageLimits, LogFormat, Problem, Reserved};
+use drover_agent_core::inventory::CpuSets;
 use drover_proto::transport::CredentialFiles;
 use drover_types::{ByteSize, VirtType};
 use hcl::edit::Span as _;
@@ -94,6 +95,7 @@ impl Reader<'_> {
         let log_format = self.parsed(&mut top, "log_format");
         let tls = self.tls(&mut top);
         let reserved = self.reserved(&mut top);
+        let cpus = self.cpus(&mut top);
         let images = self.images(&mut top);
         self.unknown(&top);
         Some(Config {
@@ -105,6 +107,7 @@ impl Reader<'_> {
             virt_type: virt_type.unwrap_or(VirtType::Auto),
             tls: tls?,
             reserved,
+            cpus,
             images,
             shutdown_grace: shutdown_grace.unwrap_or(Duration::from_secs(30)),
             log_format: log_format.unwrap_or(LogFormat::Text),
@@ -146,6 +149,25 @@ impl Reader<'_> {
         };
         self.unknown(&section);
         reserved
+    }
+
+    fn cpus(&mut self, top: &mut Section<'_>) -> CpuSets {
+        let Some(mut section) = self.block(top, "cpus") else {
+            return CpuSets::default();
+        };
+        let cpus = CpuSets {
+            shared: self.parsed(&mut section, "shared"),
+            dedicated: self.parsed(&mut section, "dedicated"),
+        };
+        let overlap = cpus.overlap();
+        if !overlap.0.is_empty() {
+            self.mistake(
+                section.place.clone(),
+                format!("cpus: {overlap} stand in shared and in dedicated; each processor is in one"),
+            );
+        }
+        self.unknown(&section);
+        cpus
     }
 
     fn images(&mut self, top: &mut Section<'_>) -> ImageLimits {
@@ -404,6 +426,7 @@ tls {
         assert_eq!(config.libvirt_uri, "qemu:///system");
         assert_eq!(config.virt_type, VirtType::Auto);
         assert_eq!(config.reserved, Reserved::default());
+        assert_eq!(config.cpus, CpuSets::default());
         assert_eq!(config.images.file_roots, Vec::<PathBuf>::new());
         assert_eq!(config.shutdown_grace, Duration::from_secs(30));
     }
@@ -421,6 +444,10 @@ reserved {{
   vcpus = 2
   memory = "1GiB"
   disk = "20GiB"
+}}
+cpus {{
+  shared = "0-1"
+  dedicated = "2-7,^5"
 }}
 images {{
   max_size = "8GiB"
@@ -444,6 +471,11 @@ images {{
             disk: ByteSize::from_gib(20),
         };
         assert_eq!(config.reserved, reserved);
+        let cpus = CpuSets {
+            shared: Some("0,1".parse().expect("a set")),
+            dedicated: Some("2-4,6-7".parse().expect("a set")),
+        };
+        assert_eq!(config.cpus, cpus);
         let images = ImageLimits {
             max_size: ByteSize::from_gib(8),
             connect_timeout: Duration::from_secs(1),
@@ -472,6 +504,9 @@ reserved {
 images "x" {
   stall_timeout = "soon"
 }
+cpus {
+  shared = "0-"
+}
 extra {}
 "#;
         insta::assert_snapshot!(problems(text), @r#"
@@ -486,8 +521,11 @@ extra {}
         /etc/drover/agent.hcl:11:3: memory in reserved: "512" has no unit; write for example "512MiB" or "512GiB"
         /etc/drover/agent.hcl:13:1: block images has no labels
         /etc/drover/agent.hcl:14:3: stall_timeout in images: "soon" is not a duration; write for example "30s" or "5m"
-        /etc/drover/agent.hcl:16:1: there is no block extra
+        /etc/drover/agent.hcl:17:3: shared in cpus: "0-" is no list of processors; write for example "0-3,6"
+        /etc/drover/agent.hcl:19:1: there is no block extra
         "#);
+        let doubled = format!("{LEAST}cpus {{\n  shared = \"0-3\"\n  dedicated = \"2-7\"\n}}\n");
+        insta::assert_snapshot!(problems(&doubled), @"/etc/drover/agent.hcl:9:1: cpus: 2-3 stand in shared and in dedicated; each processor is in one");
     }
 
     #[test]

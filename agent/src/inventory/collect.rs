@@ -5,12 +5,13 @@ use super::profile::{Profile, ProfileError};
 use crate::agent::Agent;
 use crate::hypervisor::{DomainReport, HypervisorError};
 use crate::oplog::AppendError;
-use crate::server::{Kept, ServerDirectory, found_servers};
+use crate::server::{Records, records};
 use drover_agent_core::oplog::State;
+use drover_numa::NumaCell;
 use drover_proto::v1;
-use drover_types::{ByteSize, ServerId, Sha256Digest};
+use drover_types::{ByteSize, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Why there is no inventory: the host's state is then unknown, never empty.
 #[derive(Debug, thiserror::Error)]
@@ -77,36 +78,51 @@ pub(super) async fn collect(agent: &Agent) -> Result<v1::Inventory, InventoryErr
     };
     let files = async {
         let (servers, data_dir) = (agent.config.servers_dir(), agent.config.data_dir.clone());
-        let files = tokio::task::spawn_blocking(move || server_files(&servers, &data_dir)).await;
+        let files = tokio::task::spawn_blocking(move || records(&servers, &data_dir)).await;
         Ok(files.expect("reading files does not panic and is not aborted"))
     };
     let (domains, profile, logged, files) = tokio::try_join!(domains, profile, logged, files)?;
     let images = agent.cached_images(&files.images).await;
     let facts = facts(agent, &profile, &images)?;
-    Ok(inventory(agent, &domains, &files.kept, logged, facts, images))
+    let here = Here {
+        domains: &domains,
+        files: &files,
+        cells: &profile.cells,
+    };
+    Ok(inventory(agent, here, logged, facts, images))
+}
+
+/// What runs on this host, what is kept of it, and the cells that it may be bound to.
+#[derive(Clone, Copy)]
+struct Here<'a> {
+    domains: &'a [DomainReport],
+    files: &'a Records,
+    cells: &'a [NumaCell],
 }
 
 fn inventory(
     agent: &Agent,
-    domains: &[DomainReport],
-    files: &BTreeMap<ServerId, Kept>,
+    here: Here<'_>,
     logged: Logged,
     facts: v1::HostFacts,
     images: Vec<v1::CachedImage>,
 ) -> v1::Inventory {
-    let present: BTreeSet<ServerId> = domains
+    let present: BTreeSet<ServerId> = here
+        .domains
         .iter()
         .map(|domain| ServerId::from_uuid(domain.uuid))
         .collect();
     let nothing = Held::default();
-    let domains = domains
+    let domains = here
+        .domains
         .iter()
         .map(|report| {
             let server = ServerId::from_uuid(report.uuid);
             domains::domain(
                 report,
                 logged.held.get(&server).unwrap_or(&nothing),
-                files.get(&server),
+                here.files.kept.get(&server),
+                here.cells,
             )
         })
         .collect();
@@ -184,41 +200,6 @@ fn logged(state: &State) -> Logged {
     }
 }
 
-/// What this host keeps of its servers.
-#[derive(Default)]
-struct Files {
-    kept: BTreeMap<ServerId, Kept>,
-    /// The images under the disks that Drover made.
-    images: Vec<Sha256Digest>,
-}
-
-/// The record of every server that has one; a directory without a readable one is reported and passed over.
-fn server_files(servers: &Path, data_dir: &Path) -> Files {
-    let mut files = Files::default();
-    // Where there is no such directory, no server was ever made here.
-    let entries = std::fs::read_dir(servers).into_iter().flatten();
-    for server in entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<ServerId>().ok()) {
-        match ServerDirectory::new(servers, server).read() {
-            Ok(Some(file)) => {
-                files.images.push(file.image);
-                files.kept.insert(server, Kept::Made(Box::new(file)));
-            }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%server, "{}", crate::operations::chain(&error)),
-        }
-    }
-    for (server, found) in found_servers(data_dir) {
-        let later = files
-            .kept
-            .get(&server)
-            .is_some_and(|kept| kept.mark().epoch > found.mark.epoch);
-        if !later {
-            files.kept.insert(server, Kept::Found(Box::new(found)));
-        }
-    }
-    files
-}
-
 fn facts(
     agent: &Agent,
     profile: &Profile,
@@ -281,5 +262,29 @@ fn facts(
             .iter()
             .map(|machine| machine.name.to_string())
             .collect(),
+        cells: profile.cells.iter().map(cell).collect(),
     })
+}
+
+fn cell(cell: &NumaCell) -> v1::NumaCell {
+    let list = |cpus: &BTreeSet<u32>| cpus.iter().copied().collect::<Vec<u32>>();
+    v1::NumaCell {
+        id: cell.id,
+        shared_cpus: list(&cell.cpus),
+        dedicated_cpus: list(&cell.dedicated_cpus),
+        cores: cell
+            .siblings
+            .iter()
+            .map(|core| v1::CpuList { cpus: list(core) })
+            .collect(),
+        memory_mib: cell.memory_mib,
+        pages: cell
+            .pages
+            .iter()
+            .map(|pages| v1::Pages {
+                size_kib: pages.size_kib,
+                count: pages.total,
+            })
+            .collect(),
+    }
 }

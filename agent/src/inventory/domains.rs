@@ -2,11 +2,12 @@
 //! from what was rendered.
 
 use crate::hypervisor::DomainReport;
-use crate::server::Kept;
+use crate::server::{Kept, taken};
 use drover_agent_core::domain::{
     Attribute, DomainMetadata, DomainSpec, Place, found_disks, read_back, read_metadata, runs_otherwise,
 };
 use drover_agent_core::handover::{HandoverLog, HandoverSide};
+use drover_numa::{CellUse, NumaCell};
 use drover_proto::v1;
 use drover_types::{ByteSize, Epoch, OperationId};
 
@@ -20,7 +21,12 @@ pub(super) struct Held {
 }
 
 /// One domain on the wire. `kept` is the server's record, where the domain is or was one of ours.
-pub(super) fn domain(report: &DomainReport, held: &Held, kept: Option<&Kept>) -> v1::Domain {
+pub(super) fn domain(
+    report: &DomainReport,
+    held: &Held,
+    kept: Option<&Kept>,
+    cells: &[NumaCell],
+) -> v1::Domain {
     let xml = report.xml();
     let disk = kept.map_or_else(|| report.disk_sizes.values().sum(), Kept::disk_bytes);
     // Of a guest that is still arriving only the record made for it tells.
@@ -57,6 +63,18 @@ pub(super) fn domain(report: &DomainReport, held: &Held, kept: Option<&Kept>) ->
             .and_then(|mut found| found.remove(&Attribute::Architecture))
             .unwrap_or_default(),
         highest_epoch: held.highest.unwrap_or_default().get(),
+        cells: taken(Some(report), kept, cells).iter().map(use_to_wire).collect(),
+    }
+}
+
+/// What a guest takes of a cell, on the wire.
+pub(crate) fn use_to_wire(taken: &CellUse) -> v1::CellUse {
+    v1::CellUse {
+        cell: taken.cell,
+        vcpus: taken.vcpus,
+        pinned: taken.pinned.iter().copied().collect(),
+        memory_mib: taken.memory_mib,
+        page_kib: taken.page_kib.unwrap_or(0),
     }
 }
 

@@ -10,3 +10,5 @@ pub use collect::InventoryError;
 pub use profile::{Profile, ProfileError, Profiles};
 pub use service::Hosts;
 pub use virt_type::VirtTypeError;
+
+pub(crate) use domains::use_to_wire;

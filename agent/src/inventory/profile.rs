@@ -4,8 +4,10 @@ use crate::hypervisor::{HostDescription, HypervisorError, HypervisorThreads};
 use crate::inventory::virt_type::{self, VirtTypeError};
 use drover_agent_core::domain::HostPath;
 use drover_agent_core::inventory::{
-    DomainCapabilities, GuestMode, HostCapabilities, InventoryError, capabilities, domain_capabilities,
+    CpuSets, DomainCapabilities, GuestMode, HostCapabilities, InventoryError, UnknownCpus, capabilities,
+    domain_capabilities,
 };
+use drover_numa::NumaCell;
 use drover_types::{Architecture, HypervisorType, UnknownWord, VirtType};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,6 +34,9 @@ pub enum ProfileError {
         /// The architecture.
         architecture: Architecture,
     },
+    /// The settings divide processors that the host does not have.
+    #[error("the processors of this host could not be divided; correct the agent's configuration")]
+    Cpus(#[source] UnknownCpus),
     /// `virt_type = "auto"` could not be resolved.
     #[error("could not find out whether KVM works here; set virt_type to \"kvm\" or \"qemu\"")]
     VirtType(#[source] VirtTypeError),
@@ -50,6 +55,8 @@ pub struct Profile {
     pub hypervisor: HypervisorType,
     /// The CPUs that each architecture's guests of that domain type can have.
     pub cpus: BTreeMap<Architecture, DomainCapabilities>,
+    /// NUMA cells, their processors divided as the settings say.
+    pub cells: Vec<NumaCell>,
 }
 
 impl Profile {
@@ -73,16 +80,18 @@ impl Profile {
 pub struct Profiles {
     virt_type: VirtType,
     data_dir: PathBuf,
+    cpus: CpuSets,
     kept: Mutex<Option<Arc<Profile>>>,
 }
 
 impl Profiles {
     /// Nothing is read before it is asked for.
     #[must_use]
-    pub fn new(virt_type: VirtType, data_dir: PathBuf) -> Self {
+    pub fn new(virt_type: VirtType, data_dir: PathBuf, cpus: CpuSets) -> Self {
         Self {
             virt_type,
             data_dir,
+            cpus,
             kept: Mutex::new(None),
         }
     }
@@ -129,6 +138,7 @@ impl Profiles {
                     .map_err(ProfileError::VirtType)?
             }
         };
+        let cells = self.cpus.divide(&found.cells).map_err(ProfileError::Cpus)?;
         let mut cpus = BTreeMap::new();
         for guest in found.supported_guests() {
             if guest.hypervisor != kind {
@@ -149,6 +159,7 @@ impl Profiles {
             architecture,
             hypervisor: kind,
             cpus,
+            cells,
         };
         profile.mode(architecture)?;
         Ok(profile)

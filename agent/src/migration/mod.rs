@@ -17,6 +17,7 @@ mod link;
 mod own_process;
 mod paths;
 mod peer;
+mod place;
 mod prepare;
 mod registry;
 mod relay;

@@ -92,6 +92,7 @@ impl Peers {
                     settled,
                     data_dir,
                     power_state: String::new(),
+                    place: None,
                 };
             }
             let (record, power) = source_record(source_word(state, server, operation, epoch, &asker));
@@ -101,9 +102,17 @@ impl Peers {
                 settled: false,
                 data_dir: String::new(),
                 power_state: power.map(power_word).unwrap_or_default().to_owned(),
+                place: None,
             }
         });
-        state.await.map_err(|error| Status::unavailable(chain(&error)))
+        let unavailable = |error: &(dyn std::error::Error + 'static)| Status::unavailable(chain(error));
+        let mut state = state.await.map_err(|error| unavailable(&error))?;
+        if named.asked_by_source && state.record() == HandoverRecord::Prepared {
+            let file = ServerHere::new(&self.agent, named.server).file().await;
+            let file = file.map_err(|error| unavailable(&error))?;
+            state.place = Some(super::place::to_wire(&file.spec.place));
+        }
+        Ok(state)
     }
 
     /// Refuses an asker that is not the peer named in this side's log of the hand-over. Where the log has none,

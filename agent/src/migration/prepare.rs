@@ -113,10 +113,13 @@ async fn make(
         // The overlay comes as it lies; until it is whole there is no disk.
         HandoverMode::Cold => {}
     }
-    let spec = domain_spec(&profile, wanted, &frozen, incoming.epoch, &directory)?;
+    let claim = agent.claim().await;
+    let place = agent.place(wanted, &profile, None, &claim).await?;
+    let spec = domain_spec(&profile, wanted, &frozen, incoming.epoch, &directory, place)?;
     let (_, image) = wanted.made_from().map_err(WorkError::Request)?;
     here.write_file(ServerFile::new(spec, image, base.digest, wanted.disk_bytes))
         .await?;
+    drop(claim);
     Sockets::new(operation.id())
         .make(profile.description.qemu_owner())
         .map_err(|source| WorkError::Sockets { server, source })?;

@@ -7,14 +7,16 @@ use super::file::HandoverFile;
 use super::link::{Link, LinkError};
 use super::own_process::OwnProcess;
 use super::paths::for_destination;
+use super::place::{self, PlaceError};
 use super::relay::{IN_FLIGHT, RelayError, relay};
 use super::sockets::Sockets;
 use crate::agent::Agent;
 use crate::hypervisor::{HypervisorError, JobProgress, LiveMigration};
 use crate::operations::chain;
 use crate::server::{ServerHere, WorkError};
-use drover_agent_core::domain::render;
+use drover_agent_core::domain::{DomainSpec, ReadError, render, with_place};
 use drover_agent_core::handover::HandoverMode;
+use drover_proto::v1;
 use drover_proto::v1::tunnel_frame::Frame;
 use drover_proto::v1::{HandoverRecord, HandoverRequest, TunnelChannel, TunnelFrame, TunnelOpen};
 use drover_types::{Epoch, HostName, OperationId, ServerId};
@@ -42,6 +44,10 @@ pub(super) enum TransferError {
     Socket { path: PathBuf, source: io::Error },
     #[error("the server's domain could not be read")]
     Work(#[source] WorkError),
+    #[error("the destination says of no place that the guest could have there")]
+    Place(#[source] PlaceError),
+    #[error("the guest's configuration could not be read")]
+    Xml(#[source] ReadError),
     #[error("libvirt could not migrate the guest")]
     Hypervisor(#[source] HypervisorError),
     #[error("the disk could not be copied")]
@@ -79,7 +85,10 @@ impl Transfer {
             return Err(TransferError::NotPrepared(state.record()));
         }
         match self.mode {
-            HandoverMode::Live => self.live(link, &state.data_dir).await,
+            HandoverMode::Live => {
+                let place = state.place.unwrap_or_default();
+                self.live(link, &state.data_dir, place).await
+            }
             HandoverMode::Cold => {
                 let here = ServerHere::new(&self.agent, self.server);
                 let disk = here.directory().disk();
@@ -91,7 +100,12 @@ impl Transfer {
         }
     }
 
-    async fn live(self, link: Link, peer_data_dir: &str) -> Result<JobProgress, TransferError> {
+    async fn live(
+        self,
+        link: Link,
+        peer_data_dir: &str,
+        place: v1::GuestPlace,
+    ) -> Result<JobProgress, TransferError> {
         let here = ServerHere::new(&self.agent, self.server);
         let file = here.file().await.map_err(TransferError::Work)?;
         let server = self.server;
@@ -104,6 +118,16 @@ impl Transfer {
             })
             .await
             .map_err(failed)?;
+        let place = place::read(&file.spec.place, place).map_err(TransferError::Place)?;
+        let live_xml = if place.is_anywhere() && file.spec.place.is_anywhere() {
+            live_xml
+        } else {
+            with_place(&live_xml, &place).map_err(TransferError::Xml)?
+        };
+        let there = DomainSpec {
+            place,
+            ..file.spec.clone()
+        };
         let held = file.spec.metadata.epoch;
         let own_data_dir = self.agent.config.data_dir.to_string_lossy().into_owned();
         let rewrite = |xml: &str| for_destination(xml, &own_data_dir, peer_data_dir, held, self.epoch);
@@ -152,7 +176,7 @@ impl Transfer {
                 .map(|disk| disk.target.to_string())
                 .collect(),
             live_xml: rewrite(&live_xml),
-            persistent_xml: rewrite(&render(&file.spec)),
+            persistent_xml: rewrite(&render(&there)),
             bandwidth_mib_per_second: self.file.bandwidth_mib_per_second,
         };
         let downtime = match self.file.max_downtime_ms {

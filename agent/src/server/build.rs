@@ -7,7 +7,8 @@ use super::request::{Frozen, WantedServer, cpu_xml};
 use crate::hypervisor::HypervisorThreads;
 use crate::inventory::{Profile, ProfileError};
 use drover_agent_core::domain::{
-    DiskBus, DiskFormat, DiskSpec, DiskTarget, DomainMetadata, DomainName, DomainSpec, HostPath, OnCrash,
+    DiskBus, DiskFormat, DiskSpec, DiskTarget, DomainMetadata, DomainName, DomainSpec, GuestPlace, HostPath,
+    OnCrash,
 };
 use drover_agent_core::inventory::frozen_cpu;
 use drover_types::{Epoch, HypervisorType, ServerId, Sha256Digest};
@@ -120,6 +121,7 @@ pub(crate) fn domain_spec(
     frozen: &Frozen,
     epoch: Epoch,
     directory: &ServerDirectory,
+    place: GuestPlace,
 ) -> Result<DomainSpec, WorkError> {
     let mode = profile
         .capabilities
@@ -149,6 +151,7 @@ pub(crate) fn domain_spec(
         }],
         console_log: host_path(&directory.console_log())?,
         on_crash: OnCrash::Destroy,
+        place,
     })
 }
 

@@ -111,7 +111,7 @@ impl Restart {
 }
 
 /// Brings disk, definition, running guest, marks and power to what is wanted, from whatever they are. The
-/// image and what is frozen stay.
+/// image and what is frozen stay, and so does the place in the host's cells unless other cells are wanted.
 pub(crate) async fn update(
     agent: &Agent,
     wanted: WantedServer,
@@ -130,6 +130,11 @@ pub(crate) async fn update(
     spec.metadata = super::build::metadata(&wanted, epoch);
     spec.memory = wanted.memory;
     spec.vcpus = wanted.vcpus;
+    let profile = (agent.profiles.get(&agent.hypervisor).await).map_err(WorkError::Profile)?;
+    let claim = agent.claim().await;
+    spec.place = agent
+        .place(&wanted, &profile, Some(&before.spec.place), &claim)
+        .await?;
     let after = ServerFile {
         spec,
         disk_bytes: wanted.disk_bytes,
@@ -149,6 +154,7 @@ pub(crate) async fn update(
     operation.phase("looking at the disk");
     here.grow_disk(&after).await?;
     here.write_file(after.clone()).await?;
+    drop(claim);
     operation.phase("defining the domain");
     if found
         .as_ref()

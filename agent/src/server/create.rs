@@ -93,10 +93,13 @@ async fn make(
     )
     .await
     .map_err(|source| WorkError::Disk { server, source })?;
-    let spec = domain_spec(&profile, &wanted, &frozen, epoch, &directory)?;
+    let claim = agent.claim().await;
+    let place = agent.place(&wanted, &profile, None, &claim).await?;
+    let spec = domain_spec(&profile, &wanted, &frozen, epoch, &directory, place)?;
     let (_, image) = wanted.made_from().map_err(WorkError::Request)?;
     let file = ServerFile::new(spec, image, base.digest, wanted.disk_bytes);
     here.write_file(file.clone()).await?;
+    drop(claim);
     operation.phase("defining the domain");
     here.define(&file).await?;
     let power = wanted.power;
@@ -164,7 +167,9 @@ async fn take_over(
         .await
         .map_err(WorkError::Profile)?;
     here.make_directory().await?;
-    let mut spec = domain_spec(&profile, &wanted, &frozen, epoch, &here.directory())?;
+    let claim = agent.claim().await;
+    let place = agent.place(&wanted, &profile, None, &claim).await?;
+    let mut spec = domain_spec(&profile, &wanted, &frozen, epoch, &here.directory(), place)?;
     let found = read_back(&xml).unwrap_or_default();
     let path = |attribute: &Attribute| -> Option<HostPath> { found.get(attribute)?.parse().ok() };
     for disk in &mut spec.disks {
@@ -182,6 +187,7 @@ async fn take_over(
     let (_, image) = wanted.made_from().map_err(WorkError::Request)?;
     let file = ServerFile::new(spec, image, frozen.base, wanted.disk_bytes);
     here.write_file(file.clone()).await?;
+    drop(claim);
     here.define(&file).await?;
     let active = domain.state.is_active();
     if active {

@@ -9,6 +9,7 @@ use crate::oplog::AppendError;
 use drover_agent_core::domain::HostPathError;
 use drover_agent_core::inventory::CpuChoiceError;
 use drover_agent_core::oplog::FailureCode;
+use drover_numa::Misfit;
 use drover_proto::field::FieldError;
 use drover_types::{PowerState, ServerId};
 
@@ -104,6 +105,20 @@ pub enum WorkError {
         /// Where.
         directory: String,
     },
+    /// The host's NUMA cells do not hold the server's.
+    #[error("server {server} does not fit into the NUMA cells of this host")]
+    NoCells {
+        /// The server.
+        server: ServerId,
+        /// Why not.
+        source: Misfit,
+    },
+    /// Every processor is kept for servers that are pinned.
+    #[error("server {server} shares processors, and this host keeps all of its own for servers that do not")]
+    NoSharedCpus {
+        /// The server.
+        server: ServerId,
+    },
     /// Free space could not be told.
     #[error("could not find out the free space below {directory}")]
     FreeSpace {
@@ -154,7 +169,7 @@ impl WorkError {
             Self::Image(failure) => failure.code,
             Self::Request(_) | Self::Conflict { .. } => FailureCode::Conflict,
             Self::Incompatible { .. } | Self::Cpu { .. } => FailureCode::Incompatible,
-            Self::NoRoom { .. } => FailureCode::NoRoom,
+            Self::NoRoom { .. } | Self::NoCells { .. } | Self::NoSharedCpus { .. } => FailureCode::NoRoom,
             Self::Disk { source, .. } => match source {
                 DiskError::SmallerThanImage { .. } => FailureCode::ImageRefused,
                 DiskError::WouldShrink { .. } => FailureCode::Conflict,

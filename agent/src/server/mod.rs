@@ -4,6 +4,7 @@ mod adopt;
 mod base;
 mod build;
 mod change;
+mod claim;
 mod console;
 mod create;
 mod directory;
@@ -17,6 +18,7 @@ mod request;
 mod service;
 
 pub(crate) use base::count_users;
+pub use claim::Claims;
 pub use directory::{DirectoryError, ServerDirectory, ServerFile};
 pub use disk::DiskError;
 pub use failure::WorkError;
@@ -24,8 +26,8 @@ pub use found::{FoundDirectory, FoundServer, Kept};
 pub use service::Servers;
 
 pub(crate) use build::{check_frozen, domain_spec};
+pub(crate) use claim::{Records, records, taken};
 pub(crate) use disk::{check as check_disk, make_overlay, rebase as rebase_disk};
 pub(crate) use domain::ServerHere;
-pub(crate) use found::found_servers;
 pub(crate) use recovery::recover;
 pub(crate) use request::WantedServer;

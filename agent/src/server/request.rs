@@ -4,10 +4,11 @@ use drover_agent_core::domain::{
     Attribute, CpuFeature, FeaturePolicy, FrozenCpu, MachineType, ReadError, read_back,
 };
 use drover_agent_core::power::WantedPower;
+use drover_numa::{GuestCell, NumaLimits};
 use drover_proto::field::{self, FieldError};
 use drover_proto::v1;
 use drover_types::{
-    Address, Architecture, ByteSize, FleetName, Generation, HypervisorType, ProjectName, ServerId,
+    Address, Architecture, ByteSize, FleetName, Generation, HypervisorType, ProjectName, Ratio, ServerId,
     Sha256Digest,
 };
 use std::num::NonZeroU32;
@@ -39,6 +40,10 @@ pub(crate) struct WantedServer {
     pub frozen: Option<Frozen>,
     /// The architecture that the image asks for.
     pub architecture: Option<Architecture>,
+    /// Its NUMA cells; none where it does not care.
+    pub cells: Vec<GuestCell>,
+    /// How often what the servers of a cell share may be promised.
+    pub limits: NumaLimits,
 }
 
 /// What is resolved when a server is created, and decides every later migration.
@@ -117,6 +122,7 @@ impl WantedServer {
             source: Box::new(NoVcpu),
         })?;
         let architecture = server.image_properties.get("hw_architecture");
+        let (cells, limits) = cells(&server)?;
         Ok(Self {
             fleet,
             project,
@@ -138,8 +144,59 @@ impl WantedServer {
                 Some(word) => field::parse_optional("server.image_properties.hw_architecture", word)?,
                 None => None,
             },
+            cells,
+            limits,
         })
     }
+}
+
+/// Why cells make no guest.
+#[derive(Debug, thiserror::Error)]
+#[error("the cells must have each of the server's processors once, some memory each, and its memory in all")]
+struct NoGuest;
+
+fn cells(server: &v1::Server) -> Result<(Vec<GuestCell>, NumaLimits), FieldError> {
+    let no_guest = || FieldError {
+        field: "server.cells",
+        source: Box::new(NoGuest),
+    };
+    if server.cells.is_empty() {
+        let (cpu_ratio, ram_ratio) = (Ratio::ONE, Ratio::ONE);
+        let limits = NumaLimits { cpu_ratio, ram_ratio };
+        return Ok((Vec::new(), limits));
+    }
+    let ratio = |field, number: f64| {
+        Ratio::try_from(number).map_err(|source| FieldError {
+            field,
+            source: Box::new(source),
+        })
+    };
+    let limits = NumaLimits {
+        cpu_ratio: ratio("server.cpu_allocation_ratio", server.cpu_allocation_ratio)?,
+        ram_ratio: ratio("server.ram_allocation_ratio", server.ram_allocation_ratio)?,
+    };
+    let mut cells = Vec::new();
+    let (mut cpus, mut memory_mib) = (Vec::<u32>::new(), 0_u64);
+    for cell in &server.cells {
+        if cell.cpus.is_empty() || cell.memory_mib == 0 {
+            return Err(no_guest());
+        }
+        cpus.extend(&cell.cpus);
+        memory_mib = memory_mib.saturating_add(cell.memory_mib);
+        cells.push(GuestCell {
+            vcpus: cell.cpus.len() as u64,
+            numbers: cell.cpus.clone(),
+            memory_mib: cell.memory_mib,
+            policy: field::parse("server.cells.cpu_policy", &cell.cpu_policy)?,
+            threads: field::parse("server.cells.thread_policy", &cell.thread_policy)?,
+            page: field::parse_optional("server.cells.page_size", &cell.page_size)?,
+        });
+    }
+    cpus.sort_unstable();
+    if !cpus.into_iter().eq(0..server.vcpus) || memory_mib != server.ram_mib {
+        return Err(no_guest());
+    }
+    Ok((cells, limits))
 }
 
 impl WantedServer {

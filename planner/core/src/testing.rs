@@ -178,6 +178,7 @@ pub(crate) fn inventory(name: &str) -> HostInventory {
                 vm_mode: "hvm".to_owned(),
             }],
             machine_types: vec!["pc-q35-10.0".to_owned()],
+            cells: Vec::new(),
         },
         domains: BTreeMap::new(),
         held_without_domain: BTreeMap::new(),
@@ -317,6 +318,7 @@ pub(crate) fn settled(
             disks: Vec::new(),
             arch: "x86_64".to_owned(),
             highest_epoch: Some(epoch),
+            cells: Vec::new(),
         };
         inventory.domains.insert(domain.uuid, domain);
     }

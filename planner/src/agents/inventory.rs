@@ -4,6 +4,7 @@ use drover_core::model::{
     AttributeDrift, CachedImage, CpuFacts, DomainDisk, DomainMark, GuestKind, HostFacts, HostInventory,
     MigrationSide, ObservedDomain, OpenOperation, Reserved, SavedConfiguration,
 };
+use drover_numa::{CellUse, NumaCell, Pages};
 use drover_proto::field::{FieldError, parse, parse_optional, required};
 use drover_proto::v1;
 use drover_types::{Epoch, FencingToken, Generation, HostName, UnknownWord};
@@ -124,7 +125,42 @@ fn read_facts(wire: v1::HostFacts) -> Result<HostFacts, FieldError> {
             })
             .collect(),
         machine_types: wire.machine_types,
+        cells: wire.cells.into_iter().map(read_cell).collect(),
     })
+}
+
+fn read_cell(wire: v1::NumaCell) -> NumaCell {
+    NumaCell {
+        id: wire.id,
+        cpus: wire.shared_cpus.into_iter().collect(),
+        dedicated_cpus: wire.dedicated_cpus.into_iter().collect(),
+        siblings: wire
+            .cores
+            .into_iter()
+            .map(|core| core.cpus.into_iter().collect())
+            .collect(),
+        memory_mib: wire.memory_mib,
+        pages: wire
+            .pages
+            .into_iter()
+            .map(|pages| Pages {
+                size_kib: pages.size_kib,
+                total: pages.count,
+                used: 0,
+            })
+            .collect(),
+        ..NumaCell::default()
+    }
+}
+
+fn read_use(wire: v1::CellUse) -> CellUse {
+    CellUse {
+        cell: wire.cell,
+        vcpus: wire.vcpus,
+        pinned: wire.pinned.into_iter().collect(),
+        memory_mib: wire.memory_mib,
+        page_kib: (wire.page_kib != 0).then_some(wire.page_kib),
+    }
 }
 
 fn read_domain(wire: v1::Domain) -> Result<ObservedDomain, FieldError> {
@@ -198,6 +234,7 @@ fn read_domain(wire: v1::Domain) -> Result<ObservedDomain, FieldError> {
             .collect(),
         arch: wire.arch,
         highest_epoch: (wire.highest_epoch != 0).then(|| Epoch::new(wire.highest_epoch)),
+        cells: wire.cells.into_iter().map(read_use).collect(),
     })
 }
 

@@ -4,6 +4,7 @@ use drover_core::executor::{
     AgentRequest, AgentResult, Deletion, FailureCode, ImageOrder, Progress, ServerOrder,
 };
 use drover_core::model::FrozenGuest;
+use drover_numa::GuestCell;
 use drover_proto::field::{FieldError, parse, required};
 use drover_proto::v1;
 use drover_types::Epoch;
@@ -33,6 +34,30 @@ pub(super) fn server(order: &ServerOrder) -> v1::Server {
         power: order.power.as_str().to_owned(),
         frozen: order.frozen.as_ref().map(frozen),
         image_properties: order.image_properties.clone().into_iter().collect(),
+        cells: order
+            .numa
+            .iter()
+            .flat_map(|numa| &numa.cells)
+            .map(guest_cell)
+            .collect(),
+        cpu_allocation_ratio: order
+            .numa
+            .as_ref()
+            .map_or(0.0, |numa| numa.limits.cpu_ratio.get()),
+        ram_allocation_ratio: order
+            .numa
+            .as_ref()
+            .map_or(0.0, |numa| numa.limits.ram_ratio.get()),
+    }
+}
+
+fn guest_cell(cell: &GuestCell) -> v1::GuestCell {
+    v1::GuestCell {
+        cpus: cell.numbers.clone(),
+        memory_mib: cell.memory_mib,
+        cpu_policy: cell.policy.as_str().to_owned(),
+        thread_policy: cell.threads.as_str().to_owned(),
+        page_size: cell.page.map(|page| page.to_string()).unwrap_or_default(),
     }
 }
 

@@ -11,6 +11,7 @@ mod guest;
 mod id;
 mod identity;
 mod name;
+mod ratio;
 mod size;
 
 pub use address::{Address, AddressError, InstanceKey, Kind, ModuleStep};
@@ -20,4 +21,5 @@ pub use guest::{Architecture, HypervisorType, PowerState, UnknownWord, VirtType}
 pub use id::{IncarnationId, Lineage, OperationId, RequestId, ServerId};
 pub use identity::{Identity, IdentityError, Role};
 pub use name::{FleetName, HostName, NameError, ProjectName, ResourceName, VariableName};
+pub use ratio::{Ratio, RatioError};
 pub use size::{ByteSize, SizeError};

@@ -363,6 +363,7 @@ fn settle(plan: &Plan, mut observed: ObservedFleet) -> (StateDocument, ObservedF
                     disks: Vec::new(),
                     arch: "x86_64".to_owned(),
                     highest_epoch: Some(chosen.epoch),
+                    cells: Vec::new(),
                 };
                 inventory.domains.insert(domain.uuid, domain);
             }

@@ -5,6 +5,7 @@ use drover::pki::Authority;
 use drover_agent::config::{Config, ImageLimits, LogFormat, Reserved};
 use drover_agent::daemon::Daemon;
 use drover_agent::hypervisor::{FakeHypervisor, HostDescription};
+use drover_agent_core::inventory::CpuSets;
 use drover_proto::transport::CredentialFiles;
 use drover_types::{ByteSize, FleetName, HostName, Identity, Role, Sha256Digest, VirtType};
 use std::net::SocketAddr;
@@ -21,6 +22,9 @@ pub(crate) static AGENTS: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().ex
 
 /// The name of every test's fleet.
 pub(crate) const FLEET: &str = "test";
+
+/// What libvirt says of a host, without NUMA cells.
+const CAPABILITIES: &str = include_str!("capabilities.xml");
 
 /// What the image of [`Fleet::start`] holds, in MiB.
 const IMAGE_MIB: usize = 1;
@@ -48,18 +52,43 @@ impl Fleet {
             .map(|number| format!("n{number}"))
             .zip(memory_mib.iter().copied())
             .collect();
-        let fleet = Self::new(FLEET, &hosts);
+        let fleet = Self::new(FLEET, &hosts, CAPABILITIES);
         fleet.write("drover.hcl", &fleet.base());
         fleet
+    }
+
+    /// The same, each host with two NUMA cells of two processors and half of its memory, whose use by servers is looked
+    /// at.
+    pub(crate) fn start_with_cells(memory_mib: &[u64]) -> Self {
+        let hosts: Vec<(String, u64)> = (1..)
+            .map(|number| format!("n{number}"))
+            .zip(memory_mib.iter().copied())
+            .collect();
+        let cells = "<topology><cells num='2'>\
+            <cell id='0'><memory unit='KiB'>2097152</memory><pages unit='KiB' size='4'>524288</pages><cpus num='2'>\
+            <cpu id='0' siblings='0'/><cpu id='1' siblings='1'/></cpus></cell>\
+            <cell id='1'><memory unit='KiB'>2097152</memory><pages unit='KiB' size='4'>524288</pages><cpus num='2'>\
+            <cpu id='2' siblings='2'/><cpu id='3' siblings='3'/></cpus></cell></cells></topology></host>";
+        let fleet = Self::new(FLEET, &hosts, &CAPABILITIES.replacen("</host>", cells, 1));
+        fleet.write("drover.hcl", &fleet.base_with_cells());
+        fleet
+    }
+
+    /// As [`Self::base`], with the filter of NUMA cells.
+    pub(crate) fn base_with_cells(&self) -> String {
+        let name = format!("  fleet = \"{FLEET}\"\n");
+        let filters = "  scheduler {\n    filters = [\"RamFilter\", \"DiskFilter\", \"ComputeFilter\", \
+                       \"NUMATopologyFilter\"]\n  }\n";
+        self.base().replacen(&name, &format!("{name}{filters}"), 1)
     }
 
     /// A fleet of this name with hosts of these names and 4 GiB each, and no configuration.
     pub(crate) fn start_named(fleet: &str, hosts: &[&str]) -> Self {
         let hosts: Vec<(String, u64)> = hosts.iter().map(|name| ((*name).to_owned(), 4096)).collect();
-        Self::new(fleet, &hosts)
+        Self::new(fleet, &hosts, CAPABILITIES)
     }
 
-    fn new(name: &str, hosts: &[(String, u64)]) -> Self {
+    fn new(name: &str, hosts: &[(String, u64)], capabilities: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut fleet = Self {
             dir,
@@ -76,7 +105,7 @@ impl Fleet {
             .collect();
         std::fs::write(fleet.path("images/guest.raw"), image).expect("written");
         for (host, memory_mib) in hosts {
-            let host = fleet.host(name, host, *memory_mib);
+            let host = fleet.host(name, host, *memory_mib, capabilities);
             fleet.hosts.push(host);
         }
         fleet
@@ -139,7 +168,7 @@ impl Fleet {
             .unwrap_or_else(|| panic!("no host {name}"))
     }
 
-    fn host(&self, fleet: &str, name: &str, memory_mib: u64) -> FakeHost {
+    fn host(&self, fleet: &str, name: &str, memory_mib: u64, capabilities: &str) -> FakeHost {
         let name: HostName = name.parse().expect("a host's name");
         let data_dir = self.path(name.as_str());
         let tls = self.issue(Role::Agent, name.as_str(), 1, &data_dir.join("tls"));
@@ -150,7 +179,7 @@ impl Fleet {
             sockets: 1,
             cores: 4,
             threads: 1,
-            capabilities_xml: include_str!("capabilities.xml").to_owned(),
+            capabilities_xml: capabilities.to_owned(),
             hypervisor_version: 10_000_000,
             libvirt_version: 11_003_000,
         };
@@ -164,6 +193,7 @@ impl Fleet {
             virt_type: VirtType::Qemu,
             tls,
             reserved: Reserved::default(),
+            cpus: CpuSets::default(),
             images: ImageLimits {
                 max_size: ByteSize::from_mib(64),
                 connect_timeout: Duration::from_secs(5),

@@ -22,6 +22,7 @@ mod lifecycle;
 mod logs;
 mod modules;
 mod moves;
+mod numa;
 mod options;
 mod order_of_moves;
 mod pipelines;

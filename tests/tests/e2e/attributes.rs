@@ -5,7 +5,8 @@
 //! What virsh cannot change stands there with the reason.
 
 use crate::fleet::{Fleet, Server, WAIT_GUEST, wait_state};
-use drover_agent_core::domain::{DomainSpec, attributes};
+use crate::numa::FILTERS;
+use drover_agent_core::domain::{DomainSpec, GuestPlace, attributes};
 use drover_tests::lab::{Host, poll_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -287,6 +288,41 @@ fn running_rows(spec: &DomainSpec, disk: &str) -> Vec<Row> {
     rows
 }
 
+/// Where a pinned server of two processors is on a host of two, off or running.
+fn place_rows(configuration: &str) -> Vec<Row> {
+    let scope = format!("--{configuration}");
+    let pin = |number: &str, cpus: &str| virsh(&["vcpupin", "ID", number, cpus, &scope]);
+    let mut rows = vec![
+        row("cputune.vcpu.0", pin("0", "0-1")),
+        row("cputune.vcpu.1", pin("1", "0")),
+        row("cputune.emulator", virsh(&["emulatorpin", "ID", "0", &scope])),
+    ];
+    let memory = "memory='131072' unit='KiB'";
+    let fixed = [
+        (
+            "numatune.memory",
+            text("<memory mode='strict'", "<memory mode='preferred'"),
+        ),
+        (
+            "numatune.cell.0",
+            text("cellid='0' mode='strict'", "cellid='0' mode='preferred'"),
+        ),
+        ("cpu.numa.0.cpus", text("cpus='0-1'", "cpus='0'")),
+        ("cpu.numa.0.memory_kib", text(memory, "memory='98304' unit='KiB'")),
+    ];
+    rows.extend(fixed.map(|(key, change)| match configuration {
+        "config" if key == "cpu.numa.0.memory_kib" => {
+            row(key, change).with(&["memory_kib", "current_memory_kib"])
+        }
+        "config" if key == "cpu.numa.0.cpus" => {
+            row(key, change).refused("libvirt puts processors that are in no cell into the first")
+        }
+        "config" => row(key, change),
+        _ => row(key, Change::None).refused(FIXED),
+    }));
+    rows
+}
+
 /// One server, and what is done to it.
 struct Altered<'a> {
     fleet: &'a Fleet<'a>,
@@ -393,20 +429,20 @@ impl Altered<'_> {
         serde_json::from_value(file["spec"].clone()).expect("it holds the domain")
     }
 
-    /// Every key of the attributes has a row.
-    fn check_complete(&self, rows: &[Row]) {
+    /// Every key of the attributes has a row, but those that have one in another table.
+    fn check_complete(&self, rows: &[Row], but: &[String]) {
         let rows: BTreeSet<&str> = rows.iter().map(|row| row.key.as_str()).collect();
         for key in attributes(&self.spec()).keys() {
             let key = key.to_string();
             assert!(
-                rows.contains(key.as_str()),
+                rows.contains(key.as_str()) || but.contains(&key),
                 "{key} is rendered and in no row of the table"
             );
         }
     }
 
-    fn walk(&self, rows: &[Row], configuration: &str) {
-        self.check_complete(rows);
+    fn walk(&self, rows: &[Row], configuration: &str, but: &[String]) {
+        self.check_complete(rows, but);
         let mut wrong = Vec::new();
         for row in rows {
             let taken = self.make(&row.change);
@@ -499,13 +535,41 @@ pub(crate) fn every_attribute_is_found_and_healed(fleet: &Fleet<'_>) {
     let disk = "/var/lib/libvirt/images/second.raw";
     host.run("truncate", ["-s", "1M", disk])
         .expect("a file can be made");
-    altered.walk(&definition_rows(&altered.spec(), disk), "persistent");
+    altered.walk(&definition_rows(&altered.spec(), disk), "persistent", &[]);
     fleet.expect_no_changes();
 
     fleet.configure(&[], &declared("on"));
     fleet.apply();
     wait_state(host, &altered.server, Some("running"));
     fleet.wait_ready(ADDRESS, &altered.server);
-    altered.walk(&running_rows(&altered.spec(), disk), "live");
+    altered.walk(&running_rows(&altered.spec(), disk), "live", &[]);
+    fleet.expect_no_changes();
+}
+
+/// The same of what a server with a place in NUMA cells has beside.
+pub(crate) fn every_attribute_of_a_place_is_found_and_healed(fleet: &Fleet<'_>) {
+    let pinned = |power: &str| {
+        let ram = "  ram   = \"128MiB\"\n";
+        let specs = format!("{ram}  extra_specs = {{ \"hw:cpu_policy\" = \"dedicated\" }}\n");
+        declared(power).replacen(ram, &specs, 1)
+    };
+    fleet.configure_with(FILTERS, &[], &pinned("off"));
+    fleet.apply();
+    let server = fleet.server(ADDRESS);
+    let host = fleet.host(&server.host);
+    let altered = Altered { fleet, host, server };
+    let plain = DomainSpec {
+        place: GuestPlace::default(),
+        ..altered.spec()
+    };
+    let others: Vec<String> = attributes(&plain).keys().map(ToString::to_string).collect();
+    altered.walk(&place_rows("config"), "persistent", &others);
+    fleet.expect_no_changes();
+
+    fleet.configure_with(FILTERS, &[], &pinned("on"));
+    fleet.apply();
+    wait_state(host, &altered.server, Some("running"));
+    fleet.wait_ready(ADDRESS, &altered.server);
+    altered.walk(&place_rows("live"), "live", &others);
     fleet.expect_no_changes();
 }

@@ -41,12 +41,18 @@ impl<'lab> Fleet<'lab> {
 
     /// Writes the configuration: every host of the lab, with more attributes for some, and `servers`.
     pub(crate) fn configure(&self, hosts: &[(&str, &str)], servers: &str) {
+        self.configure_with("", hosts, servers);
+    }
+
+    /// The same, with more in the `drover` block.
+    pub(crate) fn configure_with(&self, settings: &str, hosts: &[(&str, &str)], servers: &str) {
         let blocks = self.lab.hosts().iter().map(|host| {
             let more = hosts.iter().find(|(name, _)| *name == host.name());
             let more = more.map_or(String::new(), |(_, more)| format!("  {more}\n"));
             self.lab.host_block(host.name(), &more)
         });
-        let text: Vec<String> = [self.lab.drover_block(self.store)]
+        let drover = self.lab.drover_block(self.store);
+        let text: Vec<String> = [drover.replacen("drover {\n", &format!("drover {{\n{settings}"), 1)]
             .into_iter()
             .chain(blocks)
             .chain([self.image.clone(), servers.to_owned()])

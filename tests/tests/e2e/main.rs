@@ -16,6 +16,7 @@ mod fleet;
 mod handover;
 mod imports;
 mod killed;
+mod numa;
 mod reboot;
 mod strangers;
 
@@ -115,6 +116,24 @@ fn a_server_changes_in_the_embedded_store() {
     change::a_server_is_resized(&fleet);
     change::a_disk_grows_and_never_shrinks(&fleet);
     change::a_server_is_rebuilt_only_where_that_is_allowed(&fleet);
+    fleet.drover(0, &["destroy", "--auto-approve"]);
+    fleet.expect_nothing_left();
+}
+
+#[test]
+fn a_pinned_server_runs_on_its_processors_wherever_it_is() {
+    let lab = start_with(2, Etcd::None);
+    let fleet = Fleet::new(&lab, Store::Local);
+    numa::a_pinned_server_boots_on_its_processor(&fleet);
+    numa::a_drain_pins_it_on_the_other_host(&fleet);
+    fleet.drover(0, &["destroy", "--auto-approve"]);
+}
+
+#[test]
+fn a_place_changed_by_virsh_is_found_and_healed() {
+    let lab = start_with(1, Etcd::None);
+    let fleet = Fleet::new(&lab, Store::Local);
+    attributes::every_attribute_of_a_place_is_found_and_healed(&fleet);
     fleet.drover(0, &["destroy", "--auto-approve"]);
     fleet.expect_nothing_left();
 }

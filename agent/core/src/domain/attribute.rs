@@ -37,6 +37,22 @@ pub enum Attribute {
     Vcpus,
     /// Virtual CPUs that are plugged in.
     CurrentVcpus,
+    /// The host's processors that all of them share.
+    Cpuset,
+    /// Where one of them runs, by its number.
+    VcpuPin(u32),
+    /// Where the emulator's own threads run.
+    EmulatorPin,
+    /// The host's cells in which the memory is.
+    NumaMemory,
+    /// The host's cell in which one of the guest's is, by its number.
+    NumaNode(u32),
+    /// The processors of one of the guest's cells.
+    CellCpus(u32),
+    /// The memory of one of the guest's cells, in KiB.
+    CellMemoryKib(u32),
+    /// The size in KiB of pages set apart, by the guest's cells that are in them.
+    HugePages(String),
     /// The kind of guest code.
     OsType,
     /// The architecture.
@@ -125,6 +141,14 @@ impl Attribute {
             | Self::CurrentMemoryKib
             | Self::Vcpus
             | Self::CurrentVcpus
+            | Self::Cpuset
+            | Self::VcpuPin(_)
+            | Self::EmulatorPin
+            | Self::NumaMemory
+            | Self::NumaNode(_)
+            | Self::CellCpus(_)
+            | Self::CellMemoryKib(_)
+            | Self::HugePages(_)
             | Self::OsType
             | Self::Architecture
             | Self::Machine
@@ -174,6 +198,14 @@ impl Attribute {
             | Self::CurrentMemoryKib
             | Self::Vcpus
             | Self::CurrentVcpus
+            | Self::Cpuset
+            | Self::VcpuPin(_)
+            | Self::EmulatorPin
+            | Self::NumaMemory
+            | Self::NumaNode(_)
+            | Self::CellCpus(_)
+            | Self::CellMemoryKib(_)
+            | Self::HugePages(_)
             | Self::OsType
             | Self::Architecture
             | Self::Machine
@@ -213,6 +245,14 @@ impl fmt::Display for Attribute {
             Self::CurrentMemoryKib => "current_memory_kib",
             Self::Vcpus => "vcpus",
             Self::CurrentVcpus => "current_vcpus",
+            Self::Cpuset => "vcpus.cpuset",
+            Self::VcpuPin(number) => return write!(f, "cputune.vcpu.{number}"),
+            Self::EmulatorPin => "cputune.emulator",
+            Self::NumaMemory => "numatune.memory",
+            Self::NumaNode(cell) => return write!(f, "numatune.cell.{cell}"),
+            Self::CellCpus(cell) => return write!(f, "cpu.numa.{cell}.cpus"),
+            Self::CellMemoryKib(cell) => return write!(f, "cpu.numa.{cell}.memory_kib"),
+            Self::HugePages(cells) => return write!(f, "hugepages.{cells}"),
             Self::OsType => "os.type",
             Self::Architecture => "os.architecture",
             Self::Machine => "os.machine",
@@ -292,6 +332,27 @@ pub fn attributes(spec: &DomainSpec) -> BTreeMap<Attribute, String> {
     put(Attribute::CurrentMemoryKib, &spec.memory_kib());
     put(Attribute::Vcpus, &spec.vcpus);
     put(Attribute::CurrentVcpus, &spec.vcpus);
+    if let Some(cpuset) = &spec.place.cpuset {
+        put(Attribute::Cpuset, cpuset);
+    }
+    for (number, cpus) in spec.place.pins() {
+        put(Attribute::VcpuPin(number), cpus);
+    }
+    if !spec.place.cells.is_empty() {
+        put(Attribute::EmulatorPin, &spec.place.emulator());
+        put(Attribute::NumaMemory, &format!("strict {}", spec.place.nodes()));
+    }
+    for (number, cell) in (0..).zip(&spec.place.cells) {
+        put(
+            Attribute::NumaNode(number),
+            &format!("strict {}", cell.taken.cell),
+        );
+        put(Attribute::CellCpus(number), &cell.guest_cpus());
+        put(Attribute::CellMemoryKib(number), &cell.memory_kib());
+    }
+    for (size, cells) in spec.place.huge_pages() {
+        put(Attribute::HugePages(cells.to_string()), &size);
+    }
     put(Attribute::OsType, &"hvm");
     put(Attribute::Architecture, &spec.architecture);
     put(Attribute::Machine, &spec.machine);

@@ -130,13 +130,21 @@ fn tells(attribute: &Attribute) -> bool {
         | Attribute::Epoch
         | Attribute::Generation
         | Attribute::MemoryKib
-        | Attribute::Vcpus => true,
+        | Attribute::Vcpus
+        | Attribute::CellCpus(_)
+        | Attribute::CellMemoryKib(_) => true,
         Attribute::Disk { part, .. } => match part {
             DiskPart::Device | DiskPart::File | DiskPart::Bus => true,
             DiskPart::Format | DiskPart::Discard => false,
         },
         Attribute::CurrentMemoryKib
         | Attribute::CurrentVcpus
+        | Attribute::Cpuset
+        | Attribute::VcpuPin(_)
+        | Attribute::EmulatorPin
+        | Attribute::NumaMemory
+        | Attribute::NumaNode(_)
+        | Attribute::HugePages(_)
         | Attribute::OsType
         | Attribute::Architecture
         | Attribute::Machine

@@ -8,6 +8,7 @@ mod attribute;
 mod drift;
 mod found;
 mod metadata;
+mod place;
 mod read;
 mod render;
 mod spec;
@@ -19,9 +20,10 @@ pub use found::{
     with_mark, without_mark,
 };
 pub use metadata::{DomainMetadata, MetadataError, NAMESPACE, read_metadata};
+pub use place::{CellPlace, GuestPlace, found_in_cells};
 pub use read::{ReadError, read_back};
 pub(crate) use read::{child, children, parse, root, text_of};
-pub use render::{render, render_marks};
+pub use render::{render, render_marks, with_place};
 pub use spec::{
     CpuFeature, DiskBus, DiskFormat, DiskSpec, DiskTarget, DomainName, DomainSpec, FeaturePolicy, FrozenCpu,
     HostPath, HostPathError, MachineType, OnCrash, Word, WordError,

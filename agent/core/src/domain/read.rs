@@ -117,7 +117,9 @@ pub fn read_back(xml: &str) -> Result<BTreeMap<Attribute, String>, ReadError> {
             .map_or_else(|| all.clone(), ToOwned::to_owned);
         found.put(Attribute::Vcpus, Some(all));
         found.put(Attribute::CurrentVcpus, Some(current));
+        found.attribute(Attribute::Cpuset, Some(vcpu), "cpuset");
     }
+    found.place(domain);
     found.os(child(domain, "os"));
     for feature in child(domain, "features")
         .into_iter()
@@ -162,6 +164,43 @@ impl Found {
         );
     }
 
+    fn place(&mut self, domain: Node<'_, '_>) {
+        let number = |node: Node<'_, '_>, name| node.attribute(name).and_then(|text| text.parse().ok());
+        if let Some(tune) = child(domain, "cputune") {
+            for pin in children(tune, "vcpupin") {
+                if let Some(vcpu) = number(pin, "vcpu") {
+                    self.attribute(Attribute::VcpuPin(vcpu), Some(pin), "cpuset");
+                }
+            }
+            self.attribute(Attribute::EmulatorPin, child(tune, "emulatorpin"), "cpuset");
+        }
+        let nodes = |node: Node<'_, '_>| {
+            let which = node.attribute("nodeset").or(node.attribute("placement"))?;
+            Some(format!("{} {which}", node.attribute("mode").unwrap_or("strict")))
+        };
+        if let Some(tune) = child(domain, "numatune") {
+            self.put(Attribute::NumaMemory, child(tune, "memory").and_then(nodes));
+            for node in children(tune, "memnode") {
+                if let Some(cell) = number(node, "cellid") {
+                    self.put(Attribute::NumaNode(cell), nodes(node));
+                }
+            }
+        }
+        let backing = child(domain, "memoryBacking");
+        if let Some(huge) = backing.and_then(|backing| child(backing, "hugepages")) {
+            let mut pages = children(huge, "page").peekable();
+            if pages.peek().is_none() {
+                let of_libvirts_choice = "default".to_owned();
+                self.put(Attribute::HugePages("all".to_owned()), Some(of_libvirts_choice));
+            }
+            for page in pages {
+                let cells = page.attribute("nodeset").unwrap_or("all").to_owned();
+                let size = page.attribute("size").map(|size| with_unit(page, size));
+                self.put(Attribute::HugePages(cells), size);
+            }
+        }
+    }
+
     fn os(&mut self, os: Option<Node<'_, '_>>) {
         let Some(os) = os else { return };
         let kind = child(os, "type");
@@ -182,6 +221,16 @@ impl Found {
         let model = child(cpu, "model");
         self.text(Attribute::CpuModel, model);
         self.attribute(Attribute::CpuFallback, model, "fallback");
+        let cells = child(cpu, "numa")
+            .into_iter()
+            .flat_map(|numa| children(numa, "cell"));
+        for (cell, position) in cells.zip(0_u32..) {
+            let number = cell.attribute("id").and_then(|id| id.parse().ok());
+            let number = number.unwrap_or(position);
+            self.attribute(Attribute::CellCpus(number), Some(cell), "cpus");
+            let memory = cell.attribute("memory").map(|memory| with_unit(cell, memory));
+            self.put(Attribute::CellMemoryKib(number), memory);
+        }
         for feature in children(cpu, "feature") {
             if let Some(name) = feature.attribute("name") {
                 self.attribute(Attribute::CpuFeature(name.to_owned()), Some(feature), "policy");
@@ -231,8 +280,12 @@ impl Found {
 
 /// A memory size in KiB, which is how libvirt writes it; with another unit, as it stands.
 fn kib(node: Node<'_, '_>) -> String {
+    with_unit(node, &text_of(node))
+}
+
+fn with_unit(node: Node<'_, '_>, amount: &str) -> String {
     match node.attribute("unit") {
-        None | Some("KiB") => text_of(node),
-        Some(unit) => format!("{} {unit}", text_of(node)),
+        None | Some("KiB") => amount.to_owned(),
+        Some(unit) => format!("{amount} {unit}"),
     }
 }

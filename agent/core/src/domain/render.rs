@@ -2,6 +2,8 @@
 
 use super::attribute::{AGENT_CHANNEL, cpu_check, features};
 use super::metadata::{DomainMetadata, NAMESPACE, xml_text};
+use super::place::GuestPlace;
+use super::read::{ReadError, child, children, parse, root, text_of};
 use super::spec::{DiskSpec, DomainSpec};
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
@@ -17,7 +19,7 @@ pub fn render(spec: &DomainSpec) -> String {
         let memory = spec.memory_kib().to_string();
         xml.text("memory", &[("unit", "KiB")], &memory);
         xml.text("currentMemory", &[("unit", "KiB")], &memory);
-        xml.text("vcpu", &[("placement", "static")], &spec.vcpus.to_string());
+        place(xml, &spec.place, &spec.vcpus.to_string(), None);
         xml.within("os", &[], |xml| {
             let kind = [
                 ("arch", spec.architecture.as_str()),
@@ -43,6 +45,36 @@ pub fn render(spec: &DomainSpec) -> String {
     String::from_utf8(xml.0.into_inner()).expect("written from strings only")
 }
 
+/// A domain's XML with another place in it: what another host makes of a guest that comes from here. Nothing else
+/// changes, or libvirt would refuse the guest.
+///
+/// # Errors
+/// When the text is no domain's XML.
+pub fn with_place(text: &str, place: &GuestPlace) -> Result<String, ReadError> {
+    let document = parse(text)?;
+    let domain = root(&document, "domain")?;
+    let Some(vcpu) = child(domain, "vcpu") else {
+        return Ok(text.to_owned());
+    };
+    let mut xml = Xml(Writer::new(Vec::new()));
+    self::place(&mut xml, place, &text_of(vcpu), vcpu.attribute("current"));
+    let placed = String::from_utf8(xml.0.into_inner()).expect("written from strings only");
+    let mut altered = text.to_owned();
+    let own = ["memoryBacking", "cputune", "numatune"];
+    let mut ranges: Vec<_> = own
+        .into_iter()
+        .flat_map(|name| children(domain, name))
+        .map(|node| (node.range(), ""))
+        .chain([(vcpu.range(), placed.as_str())])
+        .collect();
+    // From the end, so that what is before keeps its place.
+    ranges.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
+    for (range, by) in ranges {
+        altered.replace_range(range, by);
+    }
+    Ok(altered)
+}
+
 /// Our mark alone, on one line, with its prefix and namespace.
 #[must_use]
 pub fn render_marks(mark: &DomainMetadata) -> String {
@@ -59,6 +91,49 @@ fn metadata(xml: &mut Xml, ours: &DomainMetadata) {
         xml.text("drover:address", &[], &xml_text(&ours.address.to_string()));
         xml.text("drover:epoch", &[], &ours.epoch.to_string());
         xml.text("drover:generation", &[], &ours.generation.to_string());
+    });
+}
+
+/// Virtual processors, and where they and the memory are.
+fn place(xml: &mut Xml, place: &GuestPlace, vcpus: &str, current: Option<&str>) {
+    let huge = place.huge_pages();
+    if !huge.is_empty() {
+        xml.within("memoryBacking", &[], |xml| {
+            xml.within("hugepages", &[], |xml| {
+                for (size, cells) in &huge {
+                    let (size, cells) = (size.to_string(), cells.to_string());
+                    xml.empty("page", &[("size", &size), ("unit", "KiB"), ("nodeset", &cells)]);
+                }
+            });
+        });
+    }
+    let cpuset = place.cpuset.as_ref().map(ToString::to_string);
+    let mut how = vec![("placement", "static")];
+    how.extend(current.map(|current| ("current", current)));
+    how.extend(cpuset.as_deref().map(|cpuset| ("cpuset", cpuset)));
+    xml.text("vcpu", &how, vcpus);
+    if place.cells.is_empty() {
+        return;
+    }
+    xml.within("cputune", &[], |xml| {
+        for (number, cpus) in place.pins() {
+            let (number, cpus) = (number.to_string(), cpus.to_string());
+            xml.empty("vcpupin", &[("vcpu", &number), ("cpuset", &cpus)]);
+        }
+        xml.empty("emulatorpin", &[("cpuset", &place.emulator().to_string())]);
+    });
+    xml.within("numatune", &[], |xml| {
+        xml.empty(
+            "memory",
+            &[("mode", "strict"), ("nodeset", &place.nodes().to_string())],
+        );
+        for (number, cell) in place.cells.iter().enumerate() {
+            let (number, node) = (number.to_string(), cell.taken.cell.to_string());
+            xml.empty(
+                "memnode",
+                &[("cellid", &number), ("mode", "strict"), ("nodeset", &node)],
+            );
+        }
     });
 }
 
@@ -79,7 +154,24 @@ fn cpu(xml: &mut Xml, spec: &DomainSpec) {
                 ],
             );
         }
+        if !spec.place.cells.is_empty() {
+            xml.within("numa", &[], |xml| guest_cells(xml, &spec.place));
+        }
     });
+}
+
+fn guest_cells(xml: &mut Xml, place: &GuestPlace) {
+    for (number, cell) in place.cells.iter().enumerate() {
+        let (number, cpus) = (number.to_string(), cell.guest_cpus().to_string());
+        let memory = cell.memory_kib().to_string();
+        let what = [
+            ("id", number.as_str()),
+            ("cpus", &cpus),
+            ("memory", &memory),
+            ("unit", "KiB"),
+        ];
+        xml.empty("cell", &what);
+    }
 }
 
 fn devices(xml: &mut Xml, spec: &DomainSpec) {

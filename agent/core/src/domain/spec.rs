@@ -2,6 +2,7 @@
 //! is written is `render`'s.
 
 use super::metadata::DomainMetadata;
+use super::place::GuestPlace;
 use drover_types::{Address, Architecture, ByteSize, HypervisorType, ServerId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -36,6 +37,9 @@ pub struct DomainSpec {
     pub console_log: HostPath,
     /// What happens when the guest crashes.
     pub on_crash: OnCrash,
+    /// Where its processors and memory are.
+    #[serde(default, skip_serializing_if = "GuestPlace::is_anywhere")]
+    pub place: GuestPlace,
 }
 
 impl DomainSpec {

@@ -14,7 +14,7 @@ fn path(text: &str) -> HostPath {
     text.parse().expect("a path")
 }
 
-fn sample() -> DomainSpec {
+pub(super) fn sample() -> DomainSpec {
     let address: Address = "server.db[\"a & <b>\"]".parse().expect("an address");
     let id = "6a1c1f0e-0000-4000-8000-000000000001".parse().expect("an id");
     DomainSpec {
@@ -45,6 +45,7 @@ fn sample() -> DomainSpec {
         }],
         console_log: path("/var/lib/libvirt/drover/console.log"),
         on_crash: OnCrash::Destroy,
+        place: GuestPlace::default(),
     }
 }
 

@@ -3,9 +3,11 @@
 use super::InventoryError;
 use crate::domain::{HostPath, MachineType};
 use crate::domain::{child, children, parse, root, text_of};
+use drover_numa::{CpuSet, NumaCell, Pages};
 use drover_types::{Architecture, HypervisorType};
 use roxmltree::Node;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 const DOCUMENT: &str = "capabilities";
 
@@ -14,8 +16,8 @@ const DOCUMENT: &str = "capabilities";
 pub struct HostCapabilities {
     /// Its CPU, as far as libvirt knows it.
     pub cpu: HostCpu,
-    /// How many NUMA cells it has; at least one.
-    pub numa_cells: u32,
+    /// Its NUMA cells, every processor for servers of both kinds; none where libvirt tells of none.
+    pub cells: Vec<NumaCell>,
     /// What guests it can run, in libvirt's order.
     pub guests: Vec<GuestMode>,
 }
@@ -150,7 +152,7 @@ pub fn capabilities(xml: &str) -> Result<HostCapabilities, InventoryError> {
         .collect();
     features.sort();
     let cells = child(host, "topology").and_then(|topology| child(topology, "cells"));
-    let numa_cells = cells.map_or(1, |cells| children(cells, "cell").count());
+    let cells = cells.into_iter().flat_map(|cells| children(cells, "cell"));
     Ok(HostCapabilities {
         cpu: HostCpu {
             architecture: text("arch").ok_or(missing("<arch> of the host's CPU"))?,
@@ -158,8 +160,42 @@ pub fn capabilities(xml: &str) -> Result<HostCapabilities, InventoryError> {
             vendor: text("vendor"),
             features,
         },
-        numa_cells: u32::try_from(numa_cells).unwrap_or(u32::MAX).max(1),
+        cells: cells.filter_map(numa_cell).collect(),
         guests: children(all, "guest").flat_map(guest_modes).collect(),
+    })
+}
+
+/// A cell whose number or memory cannot be read is none that servers are put in.
+fn numa_cell(cell: Node<'_, '_>) -> Option<NumaCell> {
+    let kib = |node: Node<'_, '_>| text_of(node).trim().parse::<u64>().ok();
+    let listed = child(cell, "cpus");
+    let listed = listed.into_iter().flat_map(|cpus| children(cpus, "cpu"));
+    let mut cpus = BTreeSet::new();
+    let mut siblings = BTreeSet::new();
+    for cpu in listed {
+        if let Some(number) = cpu.attribute("id").and_then(|id| id.parse().ok()) {
+            cpus.insert(number);
+        }
+        let core = cpu.attribute("siblings").and_then(|text| text.parse().ok());
+        if let Some(CpuSet(core)) = core.filter(|CpuSet(core)| core.len() > 1) {
+            siblings.insert(core);
+        }
+    }
+    let pages = children(cell, "pages").filter_map(|pages| {
+        Some(Pages {
+            size_kib: pages.attribute("size")?.parse().ok().filter(|size| *size > 0)?,
+            total: kib(pages)?,
+            used: 0,
+        })
+    });
+    Some(NumaCell {
+        id: cell.attribute("id")?.parse().ok()?,
+        dedicated_cpus: cpus.clone(),
+        cpus,
+        siblings: siblings.into_iter().collect(),
+        memory_mib: kib(child(cell, "memory")?)? / 1024,
+        pages: pages.collect(),
+        ..NumaCell::default()
     })
 }
 

@@ -3,11 +3,13 @@
 
 mod capabilities;
 mod cpu;
+mod cpu_sets;
 
 pub use capabilities::{
     GuestMode, HostCapabilities, HostCpu, MachineAlias, SupportedGuest, VmMode, capabilities,
 };
 pub use cpu::{CpuChoiceError, DomainCapabilities, domain_capabilities, frozen_cpu};
+pub use cpu_sets::{CpuSets, UnknownCpus};
 
 use crate::domain::ReadError;
 

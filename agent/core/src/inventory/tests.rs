@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::{CpuFeature, FeaturePolicy};
+use drover_numa::{NumaCell, Pages};
 use drover_types::{Architecture, HypervisorType};
 
 const CAPABILITIES: &str = include_str!("testdata/capabilities.xml");
@@ -20,7 +21,20 @@ fn the_host_and_its_guests_are_read() {
             features: ["aes", "avx2", "hypervisor", "ssse3"].map(str::to_owned).to_vec(),
         }
     );
-    assert_eq!(host.numa_cells, 1);
+    let pages = |size_kib, total| Pages {
+        size_kib,
+        total,
+        used: 0,
+    };
+    let cell = NumaCell {
+        id: 0,
+        cpus: [0, 1].into(),
+        dedicated_cpus: [0, 1].into(),
+        memory_mib: 16_346,
+        pages: vec![pages(4, 4_184_627), pages(2048, 0), pages(1_048_576, 0)],
+        ..NumaCell::default()
+    };
+    assert_eq!(host.cells, [cell]);
     let triples: Vec<String> = host
         .supported_guests()
         .iter()

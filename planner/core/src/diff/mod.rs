@@ -58,6 +58,7 @@ pub fn diff(
     let (beliefs, deposed) = journal::believe(recorded, &sightings, &mut diff);
     records::diff_records(wanted, recorded, observed, (&scope, &gone), &mut diff);
     let mut context = server::Context {
+        desired,
         recorded,
         sightings: &sightings,
         lineage,

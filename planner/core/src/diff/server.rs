@@ -9,17 +9,19 @@ use super::journal::Belief;
 use super::sight::{Sighting, Sightings, is_active};
 use super::types::{FleetDiff, Seat, ServerDiff, ServerStep};
 use crate::model::{
-    AttributeDrift, Ignored, Lifecycle, ObservedDomain, Power, RecordedFleet, Removed, SavedConfiguration,
-    ServerRecord, ServerSpec,
+    AttributeDrift, DesiredFleet, Ignored, Lifecycle, ObservedDomain, Power, RecordedFleet, Removed,
+    SavedConfiguration, ServerRecord, ServerSpec,
 };
 use crate::plan::{
-    Blocked, BlockedBy, Drift, DriftHandling, DriftKind, Finding, Impact, PlanMode, Reason, Severity,
+    AsIt, Blocked, BlockedBy, Drift, DriftHandling, DriftKind, Finding, Impact, PlanMode, Reason, Severity,
+    cells,
 };
 use drover_types::{Address, Epoch, Generation, HostName, Lineage, OperationId, PowerState, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the comparison of every server needs.
 pub(super) struct Context<'a> {
+    pub(super) desired: &'a DesiredFleet,
     pub(super) recorded: &'a RecordedFleet,
     pub(super) sightings: &'a Sightings<'a>,
     pub(super) lineage: Lineage,
@@ -40,6 +42,21 @@ impl Context<'_> {
         self.lifecycle
             .get(address)
             .map(|lifecycle| &lifecycle.ignore_changes)
+    }
+
+    /// Whether a server shall have other NUMA cells than it has.
+    fn is_reseated(
+        &self,
+        before: &ServerSpec,
+        after: &ServerSpec,
+        host: &HostName,
+        domain: Option<&ObservedDomain>,
+    ) -> bool {
+        let cells = |spec, as_it| cells(self.desired, self.recorded, spec, as_it);
+        let (before, after) = (cells(before, AsIt::Is), cells(after, AsIt::Shall));
+        // One that was made before anybody looked at cells is bound to none.
+        let unbound = !after.is_empty() && domain.is_some_and(|domain| domain.cells.is_empty());
+        before != after || (unbound && self.sightings.reports_cells(host))
     }
 
     /// What is altered in a domain and to be spoken of.
@@ -492,6 +509,8 @@ fn change(
             hint: hint.to_owned(),
         });
     };
+    let reseated =
+        server.imported.is_none() && context.is_reseated(&placed.record.spec, &desired, &seat.host, domain);
     // No image is under the disks of an imported server: one that is declared for it says what comes in its place.
     let image = compared.image && (server.imported.is_none() || compared.other_image);
     if image && desired.image.is_none() {
@@ -622,7 +641,12 @@ fn change(
     if compared.size || compared.disk_grows {
         server.steps.push(ServerStep::Update {
             why: Reason::SizeChanged,
-            impact: impact(compared.size || drift_restarts, Impact::Live),
+            impact: impact(compared.size || reseated || drift_restarts, Impact::Live),
+        });
+    } else if reseated {
+        server.steps.push(ServerStep::Update {
+            why: Reason::CellsChanged,
+            impact: impact(true, Impact::None),
         });
     } else if !drifted.is_empty() {
         let names: BTreeSet<&str> = drifted.iter().map(|drift| drift.attribute.as_str()).collect();

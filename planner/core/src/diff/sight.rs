@@ -88,6 +88,12 @@ impl<'a> Sightings<'a> {
             .and_then(|observation| observation.inventory())
     }
 
+    /// Whether the host says what NUMA cells it has.
+    pub(super) fn reports_cells(&self, host: &HostName) -> bool {
+        self.inventory(host)
+            .is_some_and(|inventory| !inventory.facts.cells.is_empty())
+    }
+
     /// Whether the host reports this operation: running (`true`), or ended and kept (`false`).
     pub(super) fn operation(&self, host: &HostName, id: OperationId) -> Option<bool> {
         self.inventory(host)?

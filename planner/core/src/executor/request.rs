@@ -5,6 +5,7 @@
 
 use crate::model::{Endpoint, FrozenGuest, ImageFormat, ImageSource, Power};
 use crate::plan::FoundSize;
+use drover_numa::{GuestCell, NumaLimits};
 use drover_types::{Address, Epoch, Generation, HostName, ServerId, Sha256Digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,6 +21,15 @@ pub struct ImageOrder {
     pub format: Option<ImageFormat>,
     /// The largest virtual size accepted, in bytes.
     pub max_virtual_size: u64,
+}
+
+/// The NUMA cells of a server, which its host fits onto its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumaOrder {
+    /// Each with the numbers of its processors.
+    pub cells: Vec<GuestCell>,
+    /// How often the host may promise what servers share.
+    pub limits: NumaLimits,
 }
 
 /// A server as an agent is to have it.
@@ -47,6 +57,9 @@ pub struct ServerOrder {
     pub frozen: Option<FrozenGuest>,
     /// The image's properties.
     pub image_properties: BTreeMap<String, String>,
+    /// Its NUMA cells, where it asks for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numa: Option<NumaOrder>,
 }
 
 /// How much of a server a host gives up.

@@ -1,5 +1,6 @@
 //! The fleet as its hosts report it. A host that did not answer is explicit, never empty.
 
+use drover_numa::{CellUse, NumaCell};
 use drover_types::{
     Address, Epoch, FencingToken, FleetName, Generation, HostName, HypervisorType, IncarnationId,
     OperationId, PowerState, ProjectName, ServerId, Sha256Digest,
@@ -140,6 +141,9 @@ pub struct HostFacts {
     pub supported_guests: Vec<GuestKind>,
     /// Versioned machine types it can run, for a server that was created elsewhere.
     pub machine_types: Vec<String>,
+    /// Its NUMA cells, nothing of them taken; empty where its agent reports none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cells: Vec<NumaCell>,
 }
 
 /// An image in a host's cache.
@@ -256,6 +260,9 @@ pub struct ObservedDomain {
     /// The highest epoch that this host's log ever named for it.
     #[serde(default)]
     pub highest_epoch: Option<Epoch>,
+    /// What it takes of the host's NUMA cells, as far as it is bound to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cells: Vec<CellUse>,
 }
 
 /// A disk of a domain.

@@ -1,7 +1,8 @@
 //! What the engine is told: hosts, aggregates, groups and requests. It leaves checking to `validate`.
 
-use super::devices::{Demand, NumaCell, PciPool};
+use super::devices::{Demand, NumaCell, PciPool, Seated};
 use super::filters::Hides;
+pub use drover_types::{Ratio, RatioError};
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,45 +59,6 @@ impl fmt::Debug for Name {
     }
 }
 
-/// How many times a resource may be promised: above zero and at most a million.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
-pub struct Ratio(f64);
-
-/// Why a number is no allocation ratio.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-#[error("an allocation ratio must be above 0 and at most 1000000, not {0}")]
-pub struct RatioError(pub f64);
-
-impl Ratio {
-    /// No overcommit.
-    pub const ONE: Self = Self(1.0);
-
-    /// As a number.
-    #[must_use]
-    pub const fn get(self) -> f64 {
-        self.0
-    }
-}
-
-impl TryFrom<f64> for Ratio {
-    type Error = RatioError;
-    fn try_from(number: f64) -> Result<Self, RatioError> {
-        // The upper bound keeps every product finite; no real host is overcommitted so.
-        if number.is_finite() && number > 0.0 && number <= 1e6 {
-            Ok(Self(number))
-        } else {
-            Err(RatioError(number))
-        }
-    }
-}
-
-impl From<Ratio> for f64 {
-    fn from(ratio: Ratio) -> f64 {
-        ratio.0
-    }
-}
-
 /// The allocation ratios of one host.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ratios {
@@ -111,8 +73,8 @@ pub struct Ratios {
 impl Default for Ratios {
     fn default() -> Self {
         Self {
-            cpu: Ratio(16.0),
-            ram: Ratio(1.5),
+            cpu: Ratio::NOVA_CPU,
+            ram: Ratio::NOVA_RAM,
             disk: Ratio::ONE,
         }
     }
@@ -212,6 +174,9 @@ pub struct Host {
     pub residents: Vec<Resident>,
     /// Its NUMA cells; empty where it does not report them.
     pub numa: Vec<NumaCell>,
+    /// What servers that are there have taken of the cells, where the host reports it; any other is counted where it
+    /// would fit.
+    pub seated: BTreeMap<Name, Seated>,
     /// Its devices for passing through.
     pub pci: Vec<PciPool>,
     /// False once an operator disabled or drains it.

@@ -31,7 +31,8 @@ pub mod weighers;
 pub use batch::{BatchOutcome, Conflict, GivenUp, Method, Remedy, Unplaced};
 pub use config::{Isolation, Metrics, Profile, SchedulerConfig, Weights};
 pub use devices::{
-    CpuPolicy, Demand, DemandError, GuestCell, NumaCell, PageSize, Pages, PciPool, ThreadPolicy, Unfit,
+    CellUse, CpuPolicy, Demand, DemandError, GuestCell, NumaCell, PageSize, Pages, PciPool, Seated,
+    ThreadPolicy, Unfit,
 };
 pub use explain::{Explanation, HostVerdict, Refusal, WeigherColumn};
 pub use fill::{Fill, Nearest, Refusers};

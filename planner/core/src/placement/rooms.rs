@@ -18,17 +18,14 @@ pub struct Promised {
     pub asked: [bool; 3],
 }
 
-/// What is left of a host: memory, disk and processors, without end where no filter asks for one.
+/// What is left of a host: memory, disk, processors, and processors to pin servers to; without end where no filter
+/// asks for one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HostRoom {
     /// What several servers together may still take; below zero where too much is promised.
-    pub free: [f64; 3],
+    pub free: [f64; 4],
     /// The largest server that it may take at all.
-    pub largest: [f64; 3],
-}
-
-fn amounts(room: Room) -> [f64; 3] {
-    [room.ram, room.disk, room.vcpus]
+    pub largest: [f64; 4],
 }
 
 impl Scheduler {
@@ -37,16 +34,19 @@ impl Scheduler {
     /// # Errors
     /// There is no such host.
     pub fn room(&self, host: &Name) -> Result<HostRoom, UnknownHost> {
-        let ask = self.world.ask_usage(self.index(host)?);
+        let index = self.index(host)?;
+        let ask = self.world.ask_usage(index);
         let asks = self.world.fixed.asks;
         let capacity = &ask.facts.host.capacity;
+        let Room { ram, disk, vcpus } = room_for_many(&ask);
         let limit = |asked: bool, amount: u64| if asked { amount as f64 } else { f64::INFINITY };
         Ok(HostRoom {
-            free: amounts(room_for_many(&ask)),
+            free: [ram, disk, vcpus, self.world.free_dedicated(index)],
             largest: [
                 limit(asks.ram, capacity.ram_mib),
                 limit(asks.disk, capacity.disk_mib),
                 limit(asks.vcpus, capacity.vcpus),
+                f64::INFINITY,
             ],
         })
     }

@@ -49,7 +49,7 @@ impl Sides {
             devices: if devices || weighs(Weigher::Pci) {
                 hosts
                     .iter()
-                    .map(|host| Devices::new(&host.numa, &host.pci))
+                    .map(|host| Devices::new(&host.numa, &host.pci, &host.seated))
                     .collect()
             } else {
                 Vec::new()
@@ -62,8 +62,8 @@ impl Sides {
         if let Some(places) = &mut self.places {
             places.insert((server.name.clone(), host));
         }
-        if let (Some(devices), Some(demand)) = (self.devices.get_mut(host), server.demand) {
-            devices.take(server.name, demand, terms);
+        if let Some(devices) = self.devices.get_mut(host) {
+            devices.take(server.name, server.demand, terms);
         }
         if let Some(images) = self.images.get_mut(host) {
             for (property, value) in &server.image.0 {

@@ -7,6 +7,7 @@ use super::filters::{Depends, Filter};
 use super::input::{Aggregate, Group, Host, Name, Policy, Ratio, Ratios, Request, Resources};
 use super::sides::{Noted, Sides};
 use super::weighers::Weigher;
+use drover_numa::NumaLimits;
 use indexmap::IndexMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -162,8 +163,10 @@ impl Fixed {
     fn terms(&self, host: HostIndex) -> Terms<'_> {
         let ratios = self.hosts[host].host.ratios;
         Terms {
-            cpu_ratio: ratios.cpu.get(),
-            ram_ratio: ratios.ram.get(),
+            limits: NumaLimits {
+                cpu_ratio: ratios.cpu,
+                ram_ratio: ratios.ram,
+            },
             aliases: &self.config.pci_aliases,
         }
     }
@@ -303,6 +306,15 @@ impl World {
             self.members[group].remove(host);
         }
         self.sides.remove(host, noted(request));
+    }
+
+    /// How many processors of a host servers may still be pinned to; without end where no filter asks for it.
+    pub(crate) fn free_dedicated(&self, host: HostIndex) -> f64 {
+        if self.fixed.filters.contains(&Filter::NumaTopology) {
+            self.sides.devices(host).free_dedicated() as f64
+        } else {
+            f64::INFINITY
+        }
     }
 
     pub(crate) fn usage_of(&self, host: HostIndex) -> Usage {

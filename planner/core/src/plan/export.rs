@@ -1,11 +1,13 @@
 //! The fleet as a scenario file: hosts with what runs on them, and the servers that are to be created.
 
 use super::build::Inputs;
+use super::demand::{AsIt, demand};
 use super::types::{Finding, Severity};
 use super::world::{Parts, name_of, parts, request, resources, where_counted};
 use crate::diff::{FleetDiff, ServerStep};
 use crate::placement::scenario::Scenario;
-use crate::placement::{Host, Request, Resident};
+use crate::placement::{CellUse, Demand, Host, Name, Request, Resident};
+use drover_numa::{Beside, Cells, NumaLimits};
 
 /// The scenario in which the servers to be created find the hosts that the plan gives them, as long as no other
 /// server moves or grows.
@@ -42,7 +44,8 @@ pub fn export(inputs: &Inputs<'_>, diff: &FleetDiff) -> Result<Scenario, Vec<Fin
         let size = server.recorded.as_ref().unwrap_or(spec);
         let seat = where_counted(server).map(name_of);
         if let Some(host) = seat.and_then(|seat| hosts.iter().position(|host| host.name == seat)) {
-            seat_on(&mut hosts[host], &asked, &resources(size));
+            let cells = demand(inputs.desired, inputs.recorded, size, AsIt::Is);
+            seat_on(&mut hosts[host], &asked, &resources(size), cells.as_deref());
         }
     }
     let name = format!("{} of {}", inputs.desired.project, inputs.desired.fleet);
@@ -56,7 +59,12 @@ pub fn export(inputs: &Inputs<'_>, diff: &FleetDiff) -> Result<Scenario, Vec<Fin
     ))
 }
 
-fn seat_on(host: &mut Host, server: &Request, size: &crate::placement::Resources) {
+fn seat_on(host: &mut Host, server: &Request, size: &crate::placement::Resources, cells: Option<&Demand>) {
+    for taken in taken(host, &server.name, cells) {
+        if let Some(cell) = host.numa.iter_mut().find(|cell| cell.id == taken.cell) {
+            cell.promise(&taken);
+        }
+    }
     host.used.vcpus = host.used.vcpus.saturating_add(size.vcpus);
     host.used.ram_mib = host.used.ram_mib.saturating_add(size.ram_mib);
     host.used.disk_mib = host.used.disk_mib.saturating_add(size.disk_mib);
@@ -68,4 +76,19 @@ fn seat_on(host: &mut Host, server: &Request, size: &crate::placement::Resources
         group: server.group.clone(),
         image: server.needs.image.clone(),
     });
+}
+
+/// What a server that is there has taken of the host's cells: as reported, or where it would fit.
+fn taken(host: &mut Host, server: &Name, cells: Option<&Demand>) -> Vec<CellUse> {
+    if let Some(seated) = host.seated.remove(server) {
+        return seated.taken;
+    }
+    let limits = NumaLimits {
+        cpu_ratio: host.ratios.cpu,
+        ram_ratio: host.ratios.ram,
+    };
+    let wanted = cells.map_or(&[][..], |demand| &demand.cells);
+    let seats = Cells::new(&host.numa).fit(wanted, limits, Beside::NOTHING);
+    let seats = seats.unwrap_or_default();
+    seats.into_iter().map(|seat| seat.taken).collect()
 }

@@ -9,47 +9,89 @@ use super::lint_prefix::{Ancestors, Change, worst};
 use super::types::Plan;
 use super::world::{capacity, resources};
 use crate::executor::ServerOrder;
-use crate::model::{ObservedFleet, RecordedFleet, SchedulerSettings, ServerSpec};
-use crate::placement::Resources;
+use crate::model::{
+    HostInventory, ObservedDomain, ObservedFleet, RecordedFleet, SchedulerSettings, ServerSpec,
+};
+use crate::placement::{CpuPolicy, Filter, Resources};
 use drover_types::{HostName, OperationId, ServerId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-fn add(sum: &mut Resources, more: Resources) {
-    sum.vcpus = sum.vcpus.saturating_add(more.vcpus);
-    sum.ram_mib = sum.ram_mib.saturating_add(more.ram_mib);
-    sum.disk_mib = sum.disk_mib.saturating_add(more.disk_mib);
+/// What is taken of a host, or is there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Amounts {
+    vcpus: u64,
+    ram_mib: u64,
+    disk_mib: u64,
+    /// Processors that one server alone is pinned to.
+    own_cpus: u64,
 }
 
-fn beyond(after: Resources, before: Resources) -> Resources {
-    Resources {
-        vcpus: after.vcpus.saturating_sub(before.vcpus),
-        ram_mib: after.ram_mib.saturating_sub(before.ram_mib),
-        disk_mib: after.disk_mib.saturating_sub(before.disk_mib),
+impl Amounts {
+    fn new(of: Resources, own_cpus: u64) -> Self {
+        Self {
+            vcpus: of.vcpus,
+            ram_mib: of.ram_mib,
+            disk_mib: of.disk_mib,
+            own_cpus,
+        }
     }
 }
 
-fn ordered(order: &ServerOrder) -> Resources {
-    Resources {
+fn add(sum: &mut Amounts, more: Amounts) {
+    sum.vcpus = sum.vcpus.saturating_add(more.vcpus);
+    sum.ram_mib = sum.ram_mib.saturating_add(more.ram_mib);
+    sum.disk_mib = sum.disk_mib.saturating_add(more.disk_mib);
+    sum.own_cpus = sum.own_cpus.saturating_add(more.own_cpus);
+}
+
+/// Processors of the host that servers are pinned to, and the domain is.
+fn pinned<'a>(inventory: &'a HostInventory, domain: &'a ObservedDomain) -> impl Iterator<Item = u32> + 'a {
+    let to_pin = |cpu: &u32| {
+        let mut cells = inventory.facts.cells.iter();
+        cells.any(|cell| cell.dedicated_cpus.contains(cpu))
+    };
+    let taken = domain.cells.iter().flat_map(|taken| &taken.pinned);
+    taken.copied().filter(to_pin)
+}
+
+fn beyond(after: Amounts, before: Amounts) -> Amounts {
+    Amounts {
+        vcpus: after.vcpus.saturating_sub(before.vcpus),
+        ram_mib: after.ram_mib.saturating_sub(before.ram_mib),
+        disk_mib: after.disk_mib.saturating_sub(before.disk_mib),
+        own_cpus: after.own_cpus.saturating_sub(before.own_cpus),
+    }
+}
+
+fn ordered(order: &ServerOrder) -> Amounts {
+    let cells = order.numa.iter().flat_map(|numa| &numa.cells);
+    let own = cells.filter(|cell| cell.policy == CpuPolicy::Dedicated);
+    Amounts {
         vcpus: u64::from(order.vcpus),
         ram_mib: order.ram_mib,
         disk_mib: order.disk_bytes.div_ceil(1 << 20),
+        own_cpus: own.map(|cell| cell.vcpus).sum(),
     }
 }
 
 /// What servers take before the plan begins, by host.
-fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<HostName, Resources> {
+fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<HostName, Amounts> {
     let specs: BTreeMap<ServerId, &ServerSpec> = recorded
         .servers
         .values()
         .map(|record| (record.id, &record.spec))
         .collect();
-    let mut used: BTreeMap<HostName, Resources> = BTreeMap::new();
+    let mut used: BTreeMap<HostName, Amounts> = BTreeMap::new();
     for (host, observation) in observed {
         let Some(inventory) = observation.inventory() else {
             continue;
         };
         let sum = used.entry(host.clone()).or_default();
         sum.disk_mib = inventory.facts.image_cache_mib;
+        let domains = inventory.domains.values();
+        // Two that are pinned to the same one take it once.
+        let all: BTreeSet<u32> = domains.flat_map(|domain| pinned(inventory, domain)).collect();
+        sum.own_cpus = all.len() as u64;
         for domain in inventory.domains.values() {
             let taken = specs.get(&ServerId::from_uuid(domain.uuid)).map_or(
                 Resources {
@@ -59,7 +101,7 @@ fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<Host
                 },
                 |spec| resources(spec),
             );
-            add(sum, taken);
+            add(sum, Amounts::new(taken, 0));
         }
     }
     for record in recorded.servers.values() {
@@ -71,7 +113,7 @@ fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<Host
             .and_then(|observation| observation.inventory())
             .is_some_and(|inventory| inventory.domains.contains_key(&record.id.uuid()));
         if !seen && let Some(sum) = used.get_mut(host) {
-            add(sum, resources(&record.spec));
+            add(sum, Amounts::new(resources(&record.spec), 0));
         }
     }
     used
@@ -96,17 +138,17 @@ fn rebuilt(plan: &Plan) -> BTreeMap<ServerId, &HostName> {
 
 /// What the plan's actions add to hosts and take from them.
 struct Changes<'a> {
-    arrivals: BTreeMap<&'a HostName, Vec<(Resources, OperationId)>>,
-    departures: BTreeMap<&'a HostName, Vec<(Resources, OperationId)>>,
+    arrivals: BTreeMap<&'a HostName, Vec<(Amounts, OperationId)>>,
+    departures: BTreeMap<&'a HostName, Vec<(Amounts, OperationId)>>,
 }
 
-fn changes<'a>(plan: &'a Plan, sizes: &BTreeMap<ServerId, Resources>) -> Changes<'a> {
+fn changes<'a>(plan: &'a Plan, sizes: &BTreeMap<ServerId, Amounts>) -> Changes<'a> {
     let rebuilt = rebuilt(plan);
-    let mut arrivals: BTreeMap<&HostName, Vec<(Resources, OperationId)>> = BTreeMap::new();
-    let mut departures: BTreeMap<&HostName, Vec<(Resources, OperationId)>> = BTreeMap::new();
+    let mut arrivals: BTreeMap<&HostName, Vec<(Amounts, OperationId)>> = BTreeMap::new();
+    let mut departures: BTreeMap<&HostName, Vec<(Amounts, OperationId)>> = BTreeMap::new();
     let size = |server: &ServerId| sizes.get(server).copied().unwrap_or_default();
     // A server that moves twice leaves the second host with what it brought.
-    let mut brought: BTreeMap<ServerId, Resources> = BTreeMap::new();
+    let mut brought: BTreeMap<ServerId, Amounts> = BTreeMap::new();
     for action in &plan.actions {
         match (&action.kind, &action.host) {
             (
@@ -171,7 +213,7 @@ fn changes<'a>(plan: &'a Plan, sizes: &BTreeMap<ServerId, Resources>) -> Changes
 }
 
 /// One resource: its name for people, the filter that asks for it, its ratio, and how much of it is meant.
-type Row = (&'static str, &'static str, f64, fn(Resources) -> u64);
+type Row = (&'static str, &'static str, f64, fn(Amounts) -> u64);
 
 pub(super) fn check_capacity(
     plan: &Plan,
@@ -180,10 +222,21 @@ pub(super) fn check_capacity(
     scheduler: &SchedulerSettings,
     findings: &mut Vec<LintFinding>,
 ) {
-    let sizes: BTreeMap<ServerId, Resources> = recorded
+    let sizes: BTreeMap<ServerId, Amounts> = recorded
         .servers
         .values()
-        .map(|record| (record.id, resources(&record.spec)))
+        .map(|record| {
+            let host = record.host.as_ref().and_then(|host| observed.get(host));
+            let inventory = host.and_then(|observation| observation.inventory());
+            let domain = inventory.and_then(|inventory| {
+                let domain = inventory.domains.get(&record.id.uuid())?;
+                Some(pinned(inventory, domain).count() as u64)
+            });
+            (
+                record.id,
+                Amounts::new(resources(&record.spec), domain.unwrap_or(0)),
+            )
+        })
         .collect();
     let Changes { arrivals, departures } = changes(plan, &sizes);
     if arrivals.is_empty() {
@@ -191,7 +244,7 @@ pub(super) fn check_capacity(
     }
     let used = at_first(recorded, observed);
     let ancestors = Ancestors::of(plan);
-    let rows: [Row; 3] = [
+    let rows: [Row; 4] = [
         (
             "MiB of memory",
             "RamFilter",
@@ -207,6 +260,12 @@ pub(super) fn check_capacity(
         ("processors", "CoreFilter", scheduler.cpu_allocation_ratio, |of| {
             of.vcpus
         }),
+        (
+            "processors to pin servers to",
+            Filter::NumaTopology.name(),
+            1.0,
+            |of| of.own_cpus,
+        ),
     ];
     let asks = |filter: &str| scheduler.filters.iter().any(|name| name == filter);
     for (host, arrivals) in &arrivals {
@@ -217,10 +276,15 @@ pub(super) fn check_capacity(
             continue;
         };
         let leaves = departures.get(host).map_or(&[][..], Vec::as_slice);
-        let limit = capacity(inventory);
+        let to_pin = inventory
+            .facts
+            .cells
+            .iter()
+            .map(|cell| cell.dedicated_cpus.len() as u64);
+        let limit = Amounts::new(capacity(inventory), to_pin.sum());
         let base = used.get(*host).copied().unwrap_or_default();
         for (what, _, ratio, of) in rows.into_iter().filter(|(_, filter, ..)| asks(filter)) {
-            let change = |(size, action): &(Resources, OperationId)| Change {
+            let change = |(size, action): &(Amounts, OperationId)| Change {
                 amount: of(*size),
                 action: *action,
             };

@@ -10,6 +10,9 @@ mod build;
 pub mod change;
 mod checks;
 mod conceal;
+mod demand;
+#[cfg(test)]
+mod demand_tests;
 mod export;
 mod file;
 pub mod guard;
@@ -39,6 +42,7 @@ pub use balance::{Balance, BalanceLimits, HostBalance, Rebalance, Shares, rebala
 pub(crate) use build::host_address;
 pub use build::{BuildError, Inputs, build};
 pub use checks::{Check, CheckInstance, CheckKind, CheckStatus};
+pub(crate) use demand::{AsIt, cells};
 pub use export::export;
 pub use file::{PlanFileError, decode, encode};
 pub use import_problem::ImportProblem;

@@ -61,6 +61,8 @@ pub enum Reason {
     ImageChanged,
     /// The flavor's size is another one.
     SizeChanged,
+    /// Its flavor or image asks for other NUMA cells than it has.
+    CellsChanged,
     /// Its declared power is another one.
     PowerChanged,
     /// The domain is in another power state than recorded.
@@ -178,6 +180,7 @@ impl fmt::Display for Reason {
             Self::AttributesChanged { attributes } => write!(f, "{} changed", attributes.join(", ")),
             Self::ImageChanged => f.write_str("its image changed"),
             Self::SizeChanged => f.write_str("its size changed"),
+            Self::CellsChanged => f.write_str("its NUMA cells changed"),
             Self::PowerChanged => f.write_str("its declared power changed"),
             Self::PowerDrift { found } => write!(f, "found {found}"),
             Self::DomainGone { host } => write!(f, "its domain is gone from {host}"),

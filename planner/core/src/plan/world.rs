@@ -1,6 +1,9 @@
 //! The fleet as the placement engine knows it: hosts with what is left of them, groups, requests.
 
 use super::build::Inputs;
+use super::demand::{
+    AsIt, demand, demand_of_flavor, findings as demand_findings, gives_cells, image_properties,
+};
 use super::types::{Finding, Severity};
 use crate::diff::{FleetDiff, ServerDiff};
 use crate::model::{
@@ -8,8 +11,8 @@ use crate::model::{
     ServerSpec,
 };
 use crate::placement::{
-    Aggregate, Filter, Group, Hides, Host, Hypervisor, ImageProperties, Isolation, Name, Needs, Network,
-    Policy, Ratio, RatioError, Ratios, Request, Resources, Scheduler, SchedulerConfig, Supported, Weigher,
+    Aggregate, Filter, Group, Hides, Host, Hypervisor, Isolation, Name, Needs, Network, NumaCell, Policy,
+    Ratio, RatioError, Ratios, Request, Resources, Scheduler, SchedulerConfig, Seated, Supported, Weigher,
     Weights,
 };
 use drover_types::{Address, HostName};
@@ -89,7 +92,60 @@ pub(super) fn where_counted(server: &ServerDiff) -> Option<&HostName> {
         .or(server.recorded_host.as_ref())
 }
 
-fn host(inputs: &Inputs<'_>, name: &HostName, seated: &BTreeMap<HostName, BTreeSet<Uuid>>) -> Host {
+/// A host's cells, with what others than `ours` have taken of them.
+fn cells(inventory: &HostInventory, ours: &BTreeSet<Uuid>) -> Vec<NumaCell> {
+    let mut cells = inventory.facts.cells.clone();
+    let others = inventory
+        .domains
+        .values()
+        .filter(|domain| !ours.contains(&domain.uuid));
+    for taken in others.flat_map(|domain| &domain.cells) {
+        if let Some(cell) = cells.iter_mut().find(|cell| cell.id == taken.cell) {
+            cell.promise(taken);
+        }
+    }
+    cells
+}
+
+/// What servers that are counted by their records have taken of their host's cells, where it reports that.
+fn seats(
+    inputs: &Inputs<'_>,
+    servers: &BTreeMap<Address, ServerDiff>,
+) -> BTreeMap<HostName, BTreeMap<Name, Seated>> {
+    let mut seats: BTreeMap<HostName, BTreeMap<Name, Seated>> = BTreeMap::new();
+    if !gives_cells(inputs.desired) {
+        return seats;
+    }
+    for (address, server) in servers {
+        let Some((host, spec)) = where_counted(server).zip(present(server)) else {
+            continue;
+        };
+        let inventory = (inputs.observed.get(host)).and_then(|observation| observation.inventory());
+        let domain = inventory.and_then(|inventory| inventory.domains.get(&server.id.uuid()));
+        if let Some(domain) = domain.filter(|domain| !domain.cells.is_empty()) {
+            let seated = Seated {
+                demand: demand(inputs.desired, inputs.recorded, spec, AsIt::Is),
+                taken: domain.cells.clone(),
+            };
+            let on_host = seats.entry(host.clone()).or_default();
+            on_host.insert(name_of(address), seated);
+        }
+    }
+    seats
+}
+
+/// A server as it is now, as far as that is recorded.
+fn present(server: &ServerDiff) -> Option<&ServerSpec> {
+    server.recorded.as_ref().or(server.desired.as_ref())
+}
+
+/// What runs on hosts and is counted apart: the servers' ids, and what they have taken of cells.
+struct Counted {
+    ids: BTreeMap<HostName, BTreeSet<Uuid>>,
+    seats: BTreeMap<HostName, BTreeMap<Name, Seated>>,
+}
+
+fn host(inputs: &Inputs<'_>, name: &HostName, counted: &Counted) -> Host {
     let spec = inputs.desired.hosts.get(name).map(|host| &host.spec);
     let zone = spec
         .and_then(|spec| spec.availability_zone.as_deref())
@@ -119,7 +175,8 @@ fn host(inputs: &Inputs<'_>, name: &HostName, seated: &BTreeMap<HostName, BTreeS
         };
     };
     let nobody = BTreeSet::new();
-    let (used, instances) = foreign(inventory, seated.get(name).unwrap_or(&nobody));
+    let ours = counted.ids.get(name).unwrap_or(&nobody);
+    let (used, instances) = foreign(inventory, ours);
     let facts = &inventory.facts;
     Host {
         name: name_of(name),
@@ -158,7 +215,8 @@ fn host(inputs: &Inputs<'_>, name: &HostName, seated: &BTreeMap<HostName, BTreeS
         metrics: BTreeMap::new(),
         failed_builds: 0,
         residents: Vec::new(),
-        numa: Vec::new(),
+        numa: cells(inventory, ours),
+        seated: counted.seats.get(name).cloned().unwrap_or_default(),
         pci: Vec::new(),
         enabled,
         up: trusted.is_none_or(|trusted| trusted == inventory.incarnation),
@@ -178,7 +236,7 @@ fn hides_of_host(inputs: &Inputs<'_>, name: &HostName) -> Hides {
 }
 
 /// The settings' ratios; for one that is none Nova's own, beside the error that [`parts`] reports.
-fn ratios(scheduler: &SchedulerSettings) -> (Ratios, Vec<RatioError>) {
+pub(super) fn ratios(scheduler: &SchedulerSettings) -> (Ratios, Vec<RatioError>) {
     let mut errors = Vec::new();
     let otherwise = Ratios::default();
     let mut ratio = |number: f64, otherwise: Ratio| {
@@ -262,6 +320,7 @@ pub(super) fn parts(inputs: &Inputs<'_>, diff: &FleetDiff) -> (Parts, Vec<Findin
             });
         }
     }
+    findings.extend(demand_findings(inputs));
     let mut refuse = |message: String| findings.push(settings_finding(message));
     let mut filters = Vec::new();
     for name in &settings.filters {
@@ -293,20 +352,23 @@ pub(super) fn parts(inputs: &Inputs<'_>, diff: &FleetDiff) -> (Parts, Vec<Findin
     for error in ratios(settings).1 {
         refuse(error.to_string());
     }
-    if config.reads_devices() {
-        refuse(
-            "agents report neither NUMA cells nor devices; what looks at them works in scenario files only"
-                .to_owned(),
-        );
+    let devices = Filter::PciPassthrough;
+    if config.filters.contains(&devices) {
+        refuse(format!(
+            "agents report no devices; {devices} works in scenario files only"
+        ));
     }
-    let seated = seated(&diff.servers);
+    let counted = Counted {
+        ids: seated(&diff.servers),
+        seats: seats(inputs, &diff.servers),
+    };
     let names: BTreeSet<&HostName> = inputs
         .desired
         .hosts
         .keys()
         .chain(inputs.recorded.hosts.keys())
         .collect();
-    let hosts = names.iter().map(|name| host(inputs, name, &seated)).collect();
+    let hosts = names.iter().map(|name| host(inputs, name, &counted)).collect();
     let groups = inputs
         .desired
         .groups
@@ -382,8 +444,7 @@ pub(super) fn request(
             .map(name_of),
         same_host: spec.hints.same_host.iter().map(name_of).collect(),
         different_host: spec.hints.different_host.iter().map(name_of).collect(),
-        // Agents report neither cells nor devices.
-        demand: None,
+        demand: demand(inputs.desired, inputs.recorded, spec, AsIt::Shall),
         priority: i64::from(spec.hints.priority),
         hides: Hides::of_server(&spec.sensitive, image.map(|image| &image.sensitive)),
     }
@@ -393,19 +454,23 @@ pub(super) fn request(
 pub(super) fn flavor_request(inputs: &Inputs<'_>, flavor: &Address, spec: &FlavorSpec) -> Request {
     let filters = &inputs.desired.scheduler.filters;
     let asked = |filter: Filter| filters.iter().any(|name| name == filter.name());
+    let wants = Resources {
+        vcpus: u64::from(spec.vcpus),
+        ram_mib: spec.ram.mib_ceil(),
+        disk_mib: spec.disk.mib_ceil(),
+    };
+    let needs = Needs {
+        extra_specs: spec.extra_specs.clone(),
+        flavor: asked(Filter::AggregateFlavors).then(|| short_name(flavor)),
+        project: asked(Filter::AggregateTenants).then(|| name_of(&inputs.desired.project)),
+        ..Needs::default()
+    };
+    let demand = demand_of_flavor(inputs.desired, &needs, &wants);
     Request {
         name: name_of(flavor),
-        wants: Resources {
-            vcpus: u64::from(spec.vcpus),
-            ram_mib: spec.ram.mib_ceil(),
-            disk_mib: spec.disk.mib_ceil(),
-        },
-        needs: Needs {
-            extra_specs: spec.extra_specs.clone(),
-            flavor: asked(Filter::AggregateFlavors).then(|| short_name(flavor)),
-            project: asked(Filter::AggregateTenants).then(|| name_of(&inputs.desired.project)),
-            ..Needs::default()
-        },
+        wants,
+        needs,
+        demand,
         ..Request::default()
     }
 }
@@ -430,23 +495,6 @@ fn aggregates(inputs: &Inputs<'_>, known: &BTreeSet<&HostName>) -> Vec<Aggregate
             }
         })
         .collect()
-}
-
-/// An image's properties by Glance's present names.
-fn image_properties(properties: &BTreeMap<String, String>) -> ImageProperties {
-    const RENAMED: [(&str, &str); 4] = [
-        ("architecture", "hw_architecture"),
-        ("hypervisor_type", "img_hv_type"),
-        ("vm_mode", "hw_vm_mode"),
-        ("hypervisor_version_requires", "img_hv_requested_version"),
-    ];
-    let mut named = properties.clone();
-    for (old, new) in RENAMED {
-        if let Some(value) = named.remove(old) {
-            named.entry(new.to_owned()).or_insert(value);
-        }
-    }
-    ImageProperties(named)
 }
 
 /// Whether a host's refusal still counts: another life of its agent's log wipes it out.

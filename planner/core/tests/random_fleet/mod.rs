@@ -173,6 +173,7 @@ fn host(number: usize) -> impl Strategy<Value = Host> {
                     failed_builds,
                     residents,
                     numa,
+                    seated: std::collections::BTreeMap::new(),
                     pci,
                     enabled,
                     up,

@@ -44,6 +44,7 @@ fn world_of(seed: u64) -> FakeFleet {
         power: Power::On,
         frozen: None,
         image_properties: std::collections::BTreeMap::new(),
+        numa: None,
     };
     let domain = FakeDomain {
         order,

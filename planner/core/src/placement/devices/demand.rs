@@ -2,58 +2,11 @@
 
 use super::super::input::{Name, Needs, Resources};
 use super::super::matching::number;
+use drover_numa::{CpuPolicy, GuestCell, PageSize, ThreadPolicy};
 use std::collections::BTreeMap;
 
 /// Most cells a server may ask for; no machine has more.
 const MAX_CELLS: u64 = 64;
-
-/// Whether processors are shared or each server's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CpuPolicy {
-    /// Shared with others.
-    Shared,
-    /// Each virtual processor pinned to one of the host's.
-    Dedicated,
-}
-
-/// How pinned processors relate to the threads of a core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ThreadPolicy {
-    /// Threads of one core together where that is possible.
-    Prefer,
-    /// Only threads of one core together.
-    Require,
-    /// One thread of a core each, its siblings idle.
-    Isolate,
-}
-
-/// The pages that a server's memory is to be in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageSize {
-    /// The smallest.
-    Small,
-    /// Any but the smallest, the largest first.
-    Large,
-    /// Any, the largest first.
-    Any,
-    /// Of this size.
-    Kib(u64),
-}
-
-/// One NUMA cell of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GuestCell {
-    /// Virtual processors.
-    pub vcpus: u64,
-    /// Memory in MiB.
-    pub memory_mib: u64,
-    /// The same in all cells.
-    pub policy: CpuPolicy,
-    /// The same in all cells.
-    pub threads: ThreadPolicy,
-    /// The same in all cells.
-    pub page: Option<PageSize>,
-}
 
 /// What a server asks of cells and devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,6 +24,14 @@ pub struct DemandError {
     key: String,
     value: String,
     problem: String,
+}
+
+impl DemandError {
+    /// The extra spec or image property.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
 }
 
 fn wrong(key: &str, value: &str, problem: impl Into<String>) -> DemandError {
@@ -254,8 +215,9 @@ fn cells(needs: &Needs, wants: &Resources) -> Result<Vec<GuestCell>, DemandError
         None if page.is_some() || policy == Some(CpuPolicy::Dedicated) => 1,
         None => return Ok(Vec::new()),
     };
-    let cell = |vcpus, memory_mib| GuestCell {
+    let cell = |vcpus, numbers, memory_mib| GuestCell {
         vcpus,
+        numbers,
         memory_mib,
         policy: policy.unwrap_or(CpuPolicy::Shared),
         threads: threads.unwrap_or(ThreadPolicy::Prefer),
@@ -275,7 +237,7 @@ fn cells(needs: &Needs, wants: &Resources) -> Result<Vec<GuestCell>, DemandError
             return Err(wrong(NODES, text, problem));
         }
         return Ok(vec![
-            cell(wants.vcpus / count, wants.ram_mib / count);
+            cell(wants.vcpus / count, Vec::new(), wants.ram_mib / count);
             count as usize
         ]);
     }
@@ -294,13 +256,13 @@ fn by_hand(
     cpus: &[(&str, &str)],
     memory: &[(&str, &str)],
     wants: &Resources,
-    cell: impl Fn(u64, u64) -> GuestCell,
+    cell: impl Fn(u64, Vec<u32>, u64) -> GuestCell,
 ) -> Result<Vec<GuestCell>, DemandError> {
     let mut taken = vec![false; usize::try_from(wants.vcpus).unwrap_or(0)];
     let mut cells = Vec::new();
     let mut sum = 0_u64;
     for ((key, list), (memory_key, mib)) in cpus.iter().zip(memory) {
-        let mut count = 0;
+        let mut numbers = Vec::new();
         for range in list.split(',') {
             let bad = || {
                 wrong(
@@ -317,11 +279,11 @@ fn by_hand(
             if from > to || to >= taken.len() {
                 return Err(bad());
             }
-            for taken in &mut taken[from..=to] {
+            for (number, taken) in taken.iter_mut().enumerate().take(to + 1).skip(from) {
                 if std::mem::replace(taken, true) {
                     return Err(bad());
                 }
-                count += 1;
+                numbers.push(u32::try_from(number).map_err(|_| bad())?);
             }
         }
         let mib: u64 = mib
@@ -329,7 +291,8 @@ fn by_hand(
             .parse()
             .map_err(|_| wrong(memory_key, mib, "write MiB"))?;
         sum = sum.saturating_add(mib);
-        cells.push(cell(count, mib));
+        numbers.sort_unstable();
+        cells.push(cell(numbers.len() as u64, numbers, mib));
     }
     if taken.iter().any(|taken| !taken) {
         return Err(wrong(

@@ -288,6 +288,7 @@ impl ScenarioHost {
             address: self.host_ip,
             metrics: self.metrics.clone().into_iter().collect(),
             failed_builds: at.amount("failed_builds", self.failed_builds),
+            seated: BTreeMap::new(),
             numa: self.numa_cells.iter().map(|cell| cell.load(&mut at)).collect(),
             pci: self
                 .pci_devices

@@ -110,6 +110,8 @@ fn of_host(host: &Host) -> ScenarioHost {
         failed_builds,
         residents,
         numa,
+        // The form has no place for it: what is seated is in the cells' own numbers.
+        seated: _,
         pci,
         enabled,
         up,

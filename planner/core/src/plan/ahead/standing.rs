@@ -1,6 +1,7 @@
 //! The fleet at one moment, every server on its host, as the scheduler counts it.
 
 use super::super::build::Inputs;
+use super::super::demand::{AsIt, demand};
 use super::super::place::Placements;
 use super::super::types::{Finding, Severity};
 use super::super::world::{
@@ -119,13 +120,14 @@ fn seated(
 ) -> Option<Seated> {
     let spec = server.desired.as_ref().or(server.recorded.as_ref())?;
     let present = server.recorded.as_ref().unwrap_or(spec);
-    let (host, size) = match moment {
-        Moment::Now => (where_counted(server)?, resources(present)),
+    let (host, size, (cells, as_it)) = match moment {
+        Moment::Now => (where_counted(server)?, resources(present), (present, AsIt::Is)),
         Moment::After(placements) => {
             let host = placements.hosts.get(address)?;
             let updates = |step: &ServerStep| matches!(step, ServerStep::Update { .. });
             let resized = server.steps.iter().any(updates);
-            let size = if server.held_back || placements.stuck.contains(address) {
+            let keeps = server.held_back || placements.stuck.contains(address);
+            let size = if keeps {
                 resources(present)
             } else if resized {
                 // A disk never gets smaller.
@@ -137,11 +139,18 @@ fn seated(
             } else {
                 resources(spec)
             };
-            (host, size)
+            let cells = if keeps {
+                (present, AsIt::Is)
+            } else {
+                (spec, AsIt::Shall)
+            };
+            (host, size, cells)
         }
     };
+    let mut request = request(inputs, address, server, spec, size, diff.options.retry_all);
+    request.demand = demand(inputs.desired, inputs.recorded, cells, as_it);
     Some(Seated {
         host: host.clone(),
-        request: request(inputs, address, server, spec, size, diff.options.retry_all),
+        request,
     })
 }

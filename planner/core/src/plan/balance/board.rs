@@ -166,7 +166,7 @@ impl Board {
             && refusals.iter().all(|refusal| {
                 matches!(
                     refusal.filter.row().depends,
-                    Depends::Ram | Depends::Disk | Depends::Vcpus
+                    Depends::Ram | Depends::Disk | Depends::Vcpus | Depends::Devices
                 )
             })
     }

@@ -1,13 +1,14 @@
 //! The part of a fleet that a search for moves is about: hosts and servers, put into its numbers.
 
+use super::super::demand::larger as larger_demand;
 use super::super::reason::Reason;
 use super::super::world::{larger, name_of};
-use super::sequence::{Host, Policy, Problem, Server};
+use super::sequence::{Amount, Host, Policy, Problem, Server};
 use super::{Placer, able};
 use crate::diff::{ServerDiff, ServerStep};
 use crate::model::GroupPolicy;
 use crate::placement::filters::Depends;
-use crate::placement::{Name, Request, Resources, Scheduler};
+use crate::placement::{CpuPolicy, Name, Request, Resources, Scheduler};
 use drover_types::{Address, HostName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,8 +45,16 @@ fn is_lasting(depends: Depends) -> bool {
     }
 }
 
-fn amount(wants: &Resources) -> [f64; 3] {
-    [wants.ram_mib as f64, wants.disk_mib as f64, wants.vcpus as f64]
+fn amount(request: &Request) -> Amount {
+    let Resources {
+        vcpus,
+        ram_mib,
+        disk_mib,
+    } = request.wants;
+    let cells = request.demand.iter().flat_map(|demand| &demand.cells);
+    let own = cells.filter(|cell| cell.policy == CpuPolicy::Dedicated);
+    let own: u64 = own.map(|cell| cell.vcpus).sum();
+    [ram_mib as f64, disk_mib as f64, vcpus as f64, own as f64]
 }
 
 impl Placer<'_> {
@@ -54,10 +63,13 @@ impl Placer<'_> {
         let mut now = self.present(address, server)?;
         let mut then = self.wanted(address, server)?;
         then.wants = larger(now.wants, then.wants);
+        then.demand = larger_demand(now.demand.clone(), then.demand);
         if self.grown.contains(address) {
             now.wants = then.wants;
+            now.demand.clone_from(&then.demand);
         } else if !updates(server) && !self.placements.moves.contains_key(address) {
             then.wants = now.wants;
+            then.demand.clone_from(&now.demand);
         }
         Some(Sizes { now, then })
     }
@@ -177,11 +189,12 @@ impl Placer<'_> {
             let moved = at.contains_key(address);
             servers.push(Server {
                 at: here,
-                now: amount(if moved { &then.wants } else { &now.wants }),
-                then: amount(&then.wants),
+                now: amount(if moved { &then } else { &now }),
+                then: amount(&then),
                 may,
                 group,
                 movable,
+                cells: now.demand.is_some() || then.demand.is_some(),
                 with: None,
                 without: Vec::new(),
             });

@@ -23,6 +23,7 @@ mod words;
 pub(super) use able::{cannot_take, may_help};
 
 use super::build::Inputs;
+use super::demand::{AsIt, demand, larger as larger_demand};
 use super::reason::Reason;
 use super::types::{Blocked, Finding, Placement, Severity};
 use super::world::{larger, name_of, request, resources, scheduler, where_counted};
@@ -274,11 +275,12 @@ impl<'a> Placer<'a> {
         ))
     }
 
-    /// As it is now: with its recorded size.
+    /// As it is now: with its recorded size and cells.
     fn present(&self, address: &Address, server: &ServerDiff) -> Option<Request> {
         let mut request = self.wanted(address, server)?;
         if let Some(spec) = &server.recorded {
             request.wants = resources(spec);
+            request.demand = demand(self.inputs.desired, self.inputs.recorded, spec, AsIt::Is);
         }
         Some(request)
     }
@@ -333,7 +335,8 @@ impl<'a> Placer<'a> {
             return Growth::None;
         };
         after.wants = larger(before.wants, after.wants);
-        if !cast::updates(server) || after.wants == before.wants {
+        let same = after.wants == before.wants && after.demand == before.demand;
+        if !cast::updates(server) || same {
             return Growth::None;
         }
         let host = name_of(&seat.host);
@@ -343,6 +346,7 @@ impl<'a> Placer<'a> {
         let refusals = self.scheduler.refusals(&host, &after);
         let lacks_room =
             refusals.is_ok_and(|refusals| refusals.iter().any(|refusal| is_room(refusal.filter)));
+        after.demand = larger_demand(before.demand.clone(), after.demand);
         let taken = if lacks_room { &before } else { &after };
         self.scheduler
             .force(&host, taken)
@@ -370,6 +374,6 @@ enum Growth {
 fn is_room(filter: Filter) -> bool {
     matches!(
         filter.row().depends,
-        Depends::Ram | Depends::Disk | Depends::Vcpus
+        Depends::Ram | Depends::Disk | Depends::Vcpus | Depends::Devices
     )
 }

@@ -1,5 +1,6 @@
 //! Servers that leave their host: each goes to the best host that its filters and its frozen guest allow.
 
+use super::super::demand::larger as larger_demand;
 use super::super::reason::Reason;
 use super::super::types::{Blocked, BlockedBy, HostRejection};
 use super::super::world::{larger, name_of};
@@ -61,6 +62,7 @@ impl Placer<'_> {
             return;
         }
         after.wants = larger(before.wants, after.wants);
+        after.demand = larger_demand(before.demand.clone(), after.demand);
         let source = name_of(&seat.host);
         if self.scheduler.release(&source, &before).is_err() {
             return;

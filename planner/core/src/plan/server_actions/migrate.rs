@@ -2,6 +2,7 @@
 
 use super::super::action::{ActionKind, Precondition};
 use super::super::build::{Graph, host_address};
+use super::super::demand::{self, AsIt};
 use super::super::reason::{Impact, Reason};
 use super::super::types::{Blocked, BlockedBy};
 use super::Chain;
@@ -41,7 +42,9 @@ impl Chain<'_, '_> {
         let new_epoch = self.reserve();
         let fallback_epoch = self.reserve();
         let spec = self.present().clone();
-        let order = self.order(&spec, self.generation, true)?;
+        let mut order = self.order(&spec, self.generation, true)?;
+        // It moves as it is, and changes afterwards.
+        order.numa = demand::order(self.graph.inputs, &spec, AsIt::Is);
         let copy_bytes = if cold {
             order.disk_bytes
         } else {

@@ -9,6 +9,7 @@ mod remove;
 
 use super::action::{Action, ActionKind, Hidden, Keep, Precondition};
 use super::build::Graph;
+use super::demand::{self, AsIt};
 use super::reason::{Impact, Reason};
 use super::types::{Blocked, BlockedBy};
 use crate::diff::{Seat, ServerDiff, ServerStep, attributes};
@@ -293,6 +294,11 @@ impl Chain<'_, '_> {
                 None
             },
             image_properties: image.map(|image| image.properties).unwrap_or_default(),
+            // What an imported server is defined as stays as it is.
+            numa: match self.server.imported {
+                Some(_) if keep_frozen => None,
+                Some(_) | None => demand::order(self.graph.inputs, spec, AsIt::Shall),
+            },
         })
     }
 

@@ -14,8 +14,9 @@ mod tests;
 
 pub(super) use search::{Answer, solve};
 
-/// Memory, disk and processors, as the filters count them; where no filter asks for one, it is without end.
-pub(super) type Amount = [f64; 3];
+/// Memory, disk, processors, and processors of a server's own, as the filters count them; where no filter asks for
+/// one, it is without end.
+pub(super) type Amount = [f64; 4];
 
 /// A host.
 #[derive(Debug, Clone)]
@@ -41,6 +42,9 @@ pub(super) struct Server {
     pub(super) group: Option<usize>,
     /// Whether it may be moved.
     pub(super) movable: bool,
+    /// Whether it asks for NUMA cells, of which amounts do not tell all: it takes nothing for granted that others
+    /// leave.
+    pub(super) cells: bool,
     /// Where it asks for the company of others: on a host of one of these alone.
     pub(super) with: Option<Vec<usize>>,
     /// On no host of one of these.
@@ -85,7 +89,7 @@ impl Problem {
     /// What each step and each growth must wait for. Where all that comes to a host fits beside all that is there,
     /// nothing waits for room.
     pub(super) fn waits(&self, steps: &[Step]) -> Waits {
-        let mut arrives = vec![[0.0; 3]; self.hosts.len()];
+        let mut arrives = vec![[0.0; 4]; self.hosts.len()];
         for step in steps {
             let size = self.servers[step.server].then;
             add(&mut arrives[step.to], &size);
@@ -113,7 +117,8 @@ impl Problem {
         let named = of_steps.any(|server| server.with.is_some() || !server.without.is_empty());
         for (at, step) in steps.iter().enumerate() {
             let mut before: Vec<usize> = last[step.server].into_iter().collect();
-            let makes_way = |earlier: &&usize| crowded[step.to] || self.kept_apart(&steps[**earlier], step);
+            let tight = crowded[step.to] || self.servers[step.server].cells;
+            let makes_way = |earlier: &&usize| tight || self.kept_apart(&steps[**earlier], step);
             before.extend(left[step.to].iter().filter(makes_way));
             let joined = |earlier: &&usize| self.kept_together(&steps[**earlier], step);
             before.extend(came[step.to].iter().filter(joined));
@@ -132,7 +137,9 @@ impl Problem {
             .servers
             .iter()
             .enumerate()
-            .filter(|(at, server)| !moved[*at] && server.then != server.now && crowded[server.at])
+            .filter(|(at, server)| {
+                !moved[*at] && server.then != server.now && (crowded[server.at] || server.cells)
+            })
             .map(|(at, server)| (at, left[server.at].clone()))
             .collect();
         Waits {
@@ -189,7 +196,7 @@ fn take(sum: &mut Amount, less: &Amount) {
 }
 
 fn difference(one: &Amount, other: &Amount) -> Amount {
-    [one[0] - other[0], one[1] - other[1], one[2] - other[2]]
+    std::array::from_fn(|of| one[of] - other[of])
 }
 
 fn fits(wanted: &Amount, free: &Amount) -> bool {

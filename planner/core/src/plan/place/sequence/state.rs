@@ -83,7 +83,7 @@ impl State {
         let mut stays: Vec<Vec<usize>> = vec![vec![0; hosts]; problem.groups.len()];
         let mut members = vec![0_usize; problem.groups.len()];
         let mut leaving = vec![0_usize; problem.groups.len()];
-        let mut grows = vec![[0.0; 3]; hosts];
+        let mut grows = vec![[0.0; 4]; hosts];
         for (number, server) in problem.servers.iter().enumerate() {
             let host = self.host_of(number);
             let must = server.movable && !server.may[host];

@@ -9,7 +9,7 @@ mod plain {
     use super::*;
 
     fn used(problem: &Problem, at: &[usize], host: usize) -> Amount {
-        let mut sum = [0.0; 3];
+        let mut sum = [0.0; 4];
         for (server, here) in problem.servers.iter().zip(at) {
             if *here == host {
                 add(
@@ -84,7 +84,7 @@ mod plain {
                 .iter()
                 .zip(at)
                 .filter(|(server, here)| **here == host && server.at == host);
-            let mut more = [0.0; 3];
+            let mut more = [0.0; 4];
             for (server, _) in stay {
                 add(&mut more, &difference(&server.then, &server.now));
             }
@@ -154,8 +154,8 @@ fn problem() -> impl Strategy<Value = Problem> {
             Problem {
                 hosts: (0..hosts)
                     .map(|host| Host {
-                        free: [f64::from(free[host]), 100.0, f64::INFINITY],
-                        largest: [6.0, 100.0, f64::INFINITY],
+                        free: [f64::from(free[host]), 100.0, f64::INFINITY, f64::INFINITY],
+                        largest: [6.0, 100.0, f64::INFINITY, f64::INFINITY],
                     })
                     .collect(),
                 servers: servers
@@ -164,14 +164,15 @@ fn problem() -> impl Strategy<Value = Problem> {
                         let grows = if luck < 3 { grows } else { 0 };
                         Server {
                             at: at % hosts,
-                            now: [f64::from(size), 1.0, 1.0],
-                            then: [f64::from(size + grows), 1.0, 1.0],
+                            now: [f64::from(size), 1.0, 1.0, 0.0],
+                            then: [f64::from(size + grows), 1.0, 1.0, 0.0],
                             // About a third of the hosts are closed to it.
                             may: (0..hosts)
                                 .map(|host| luck < 4 || forbidden & (1 << host) == 0)
                                 .collect(),
                             group: (group < 2).then_some(group),
                             movable: luck != 9,
+                            cells: false,
                             // One in five wants the company of another, or none of it.
                             with: (luck == 7).then(|| vec![usize::from(forbidden) % others]),
                             without: if luck == 8 {
@@ -230,7 +231,7 @@ proptest! {
         // A growth that waits for nobody has room before anybody moved.
         let waiting: BTreeSet<usize> = growths.iter().map(|(server, _)| *server).collect();
         for (host, room) in problem.hosts.iter().enumerate() {
-            let mut more = [0.0; 3];
+            let mut more = [0.0; 4];
             for (number, server) in problem.servers.iter().enumerate() {
                 // One that left and came back took its new size with it.
                 let stayed = server.at == host && steps.iter().all(|step| step.server != number);
@@ -238,26 +239,27 @@ proptest! {
                     add(&mut more, &difference(&server.then, &server.now));
                 }
             }
-            prop_assert!(more == [0.0; 3] || fits(&more, &room.free));
+            prop_assert!(more == [0.0; 4] || fits(&more, &room.free));
         }
     }
 }
 
 fn host(free: f64) -> Host {
     Host {
-        free: [free, 100.0, 100.0],
-        largest: [100.0; 3],
+        free: [free, 100.0, 100.0, 100.0],
+        largest: [100.0; 4],
     }
 }
 
 fn server(at: usize, size: f64, may: &[bool]) -> Server {
     Server {
         at,
-        now: [size, 1.0, 1.0],
-        then: [size, 1.0, 1.0],
+        now: [size, 1.0, 1.0, 0.0],
+        then: [size, 1.0, 1.0, 0.0],
         may: may.to_vec(),
         group: None,
         movable: true,
+        cells: false,
         with: None,
         without: Vec::new(),
     }
@@ -285,7 +287,7 @@ fn a_swap_goes_by_way_of_a_third_host() {
 
     let mut strict = problem;
     // It may wait there, and must not stay.
-    strict.hosts[2].free = [4.0, 100.0, 100.0];
+    strict.hosts[2].free = [4.0, 100.0, 100.0, 100.0];
     strict.servers[1].may = vec![true, false, false];
     assert_eq!(solve(&strict, 1 << 20), Answer::Nothing { proven: true });
 }

@@ -1,6 +1,7 @@
 //! One NUMA cell of a host: whether a server's cell fits, and what it takes.
 
-use super::{CpuPolicy, GuestCell, NumaCell, PageSize, Terms, ThreadPolicy};
+use super::fit::{NumaLimits, Seat};
+use super::{CellUse, CpuPolicy, GuestCell, NumaCell, PageSize, ThreadPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 
 const KIB_IN_MIB: u64 = 1024;
@@ -18,18 +19,23 @@ pub(super) struct Cell {
     pages: BTreeMap<u64, (u64, u64)>,
     cpus_used: u64,
     memory_used_mib: u64,
-    pinned: BTreeSet<u32>,
+    /// By how many each is taken: what was found on a host may overlap.
+    pinned: BTreeMap<u32, u32>,
 }
 
-/// What a server's cell takes of a host's.
-#[derive(Debug, Clone)]
-pub(super) struct Seat {
-    /// The host's cell, by position.
-    pub(super) cell: usize,
-    memory_mib: u64,
-    page_kib: Option<u64>,
-    shared: u64,
-    pinned: BTreeSet<u32>,
+/// Where a cell's virtual processors run, and all that is kept from others for them.
+struct Pins {
+    pins: Vec<u32>,
+    taken: BTreeSet<u32>,
+}
+
+impl Pins {
+    fn of(pins: Vec<u32>) -> Self {
+        Self {
+            taken: pins.iter().copied().collect(),
+            pins,
+        }
+    }
 }
 
 impl Cell {
@@ -65,7 +71,7 @@ impl Cell {
                 .collect(),
             cpus_used: cell.cpus_used,
             memory_used_mib: cell.memory_used_mib,
-            pinned: cell.pinned_cpus.clone(),
+            pinned: cell.pinned_cpus.iter().map(|cpu| (*cpu, 1)).collect(),
         }
     }
 
@@ -86,12 +92,16 @@ impl Cell {
         self.cpus_used
     }
 
+    fn is_free(&self, cpu: u32) -> bool {
+        !self.pinned.contains_key(&cpu)
+    }
+
     pub(super) fn free_dedicated(&self) -> usize {
-        self.dedicated.difference(&self.pinned).count()
+        self.dedicated.iter().filter(|cpu| self.is_free(**cpu)).count()
     }
 
     /// As Nova's `_numa_fit_instance_cell`; `at` is this cell's position.
-    pub(super) fn fit(&self, at: usize, guest: &GuestCell, terms: &Terms<'_>) -> Option<Seat> {
+    pub(super) fn fit(&self, at: usize, guest: &GuestCell, limits: NumaLimits) -> Option<Seat> {
         let page_kib = self.page_size(guest)?;
         if page_kib.is_none() {
             let room = match guest.policy {
@@ -102,34 +112,37 @@ impl Cell {
                 return None;
             }
         }
-        let mut seat = Seat {
-            cell: at,
+        let mut taken = CellUse {
+            cell: self.id,
             memory_mib: guest.memory_mib,
             page_kib,
-            shared: 0,
-            pinned: BTreeSet::new(),
+            ..CellUse::default()
         };
+        let mut pins = Vec::new();
         match guest.policy {
-            CpuPolicy::Dedicated => seat.pinned = self.pin(guest)?,
+            CpuPolicy::Dedicated => {
+                let own = self.pin(guest)?;
+                (pins, taken.pinned) = (own.pins, own.taken);
+            }
             CpuPolicy::Shared => {
-                let cpus = (self.cpus_used + guest.vcpus) as f64;
-                let memory = (self.memory_used_mib + guest.memory_mib) as f64;
+                let cpus = self.cpus_used.saturating_add(guest.vcpus) as f64;
+                let memory = self.memory_used_mib.saturating_add(guest.memory_mib) as f64;
                 if guest.vcpus > self.cpus
-                    || cpus > self.cpus as f64 * terms.cpu_ratio
-                    || memory > self.memory_mib as f64 * terms.ram_ratio
+                    || cpus > self.cpus as f64 * limits.cpu_ratio.get()
+                    || memory > self.memory_mib as f64 * limits.ram_ratio.get()
                 {
                     return None;
                 }
-                seat.shared = guest.vcpus;
+                taken.vcpus = guest.vcpus;
             }
         }
-        Some(seat)
+        Some(Seat { at, taken, pins })
     }
 
     /// The size of the pages that the server's memory is in, `None` inside where the host knows no sizes; nothing
     /// where too few are free.
     fn page_size(&self, guest: &GuestCell) -> Option<Option<u64>> {
-        let need_kib = guest.memory_mib * KIB_IN_MIB;
+        let need_kib = guest.memory_mib.saturating_mul(KIB_IN_MIB);
         let free = |size: u64| {
             let (total, used) = self.pages[&size];
             size > 0 && need_kib.is_multiple_of(size) && need_kib / size <= total.saturating_sub(used)
@@ -162,7 +175,7 @@ impl Cell {
     }
 
     /// As Nova's `_pack_instance_onto_cores`: emptier cores first, and threads of one core together.
-    fn pin(&self, guest: &GuestCell) -> Option<BTreeSet<u32>> {
+    fn pin(&self, guest: &GuestCell) -> Option<Pins> {
         let wanted = usize::try_from(guest.vcpus).ok()?;
         if wanted > self.free_dedicated() {
             return None;
@@ -170,54 +183,70 @@ impl Cell {
         let free: Vec<Vec<u32>> = self
             .cores
             .iter()
-            .map(|core| core.difference(&self.pinned).copied().collect::<Vec<u32>>())
-            .filter(|core| !core.is_empty())
+            .map(|core| core.iter().copied().filter(|cpu| self.is_free(*cpu)).collect())
+            .filter(|core: &Vec<u32>| !core.is_empty())
             .collect();
         let threads_per_core = self.threads_per_core();
         // Cores with at least so many free threads, each giving so many.
         let packed = |threads: usize| {
             let cores = free.iter().filter(|core| core.len() >= threads);
-            let cpus: Vec<u32> = cores
+            let mut cpus: Vec<u32> = cores
                 .flat_map(|core| core.iter().take(threads).copied())
                 .collect();
-            (cpus.len() >= wanted).then(|| cpus.into_iter().take(wanted).collect::<BTreeSet<u32>>())
+            (cpus.len() >= wanted).then(|| {
+                cpus.truncate(wanted);
+                Pins::of(cpus)
+            })
         };
         match guest.threads {
             ThreadPolicy::Isolate => {
                 let whole = free.iter().filter(|core| core.len() == threads_per_core);
                 let cores: Vec<&Vec<u32>> = whole.take(wanted).collect();
                 // The siblings are kept free of others.
-                (cores.len() == wanted).then(|| cores.into_iter().flatten().copied().collect())
+                (cores.len() == wanted).then(|| Pins {
+                    pins: cores.iter().map(|core| core[0]).collect(),
+                    taken: cores.into_iter().flatten().copied().collect(),
+                })
             }
             ThreadPolicy::Require => (2..=threads_per_core).rev().find_map(packed),
             ThreadPolicy::Prefer => (1..=threads_per_core).rev().find_map(packed).or_else(|| {
-                let cpus: BTreeSet<u32> = free.iter().flatten().copied().take(wanted).collect();
-                (cpus.len() == wanted).then_some(cpus)
+                let cpus: Vec<u32> = free.iter().flatten().copied().take(wanted).collect();
+                (cpus.len() == wanted).then(|| Pins::of(cpus))
             }),
         }
     }
 
-    pub(super) fn take(&mut self, seat: &Seat) {
-        self.memory_used_mib += seat.memory_mib;
-        self.cpus_used += seat.shared;
-        self.pinned.extend(&seat.pinned);
-        if let Some((size, (_, used))) = seat
-            .page_kib
-            .and_then(|size| Some((size, self.pages.get_mut(&size)?)))
-        {
-            *used += seat.memory_mib * KIB_IN_MIB / size;
+    pub(super) fn take(&mut self, taken: &CellUse) {
+        self.memory_used_mib = self.memory_used_mib.saturating_add(taken.memory_mib);
+        self.cpus_used = self.cpus_used.saturating_add(taken.vcpus);
+        for cpu in &taken.pinned {
+            *self.pinned.entry(*cpu).or_insert(0) += 1;
+        }
+        if let Some((used, pages)) = self.pages_of(taken) {
+            *used = used.saturating_add(pages);
         }
     }
 
-    pub(super) fn give_back(&mut self, seat: &Seat) {
-        self.memory_used_mib -= seat.memory_mib;
-        self.cpus_used -= seat.shared;
-        self.pinned.retain(|cpu| !seat.pinned.contains(cpu));
-        if let Some((size, (_, used))) = seat
-            .page_kib
-            .and_then(|size| Some((size, self.pages.get_mut(&size)?)))
-        {
-            *used -= seat.memory_mib * KIB_IN_MIB / size;
+    pub(super) fn give_back(&mut self, taken: &CellUse) {
+        self.memory_used_mib = self.memory_used_mib.saturating_sub(taken.memory_mib);
+        self.cpus_used = self.cpus_used.saturating_sub(taken.vcpus);
+        for cpu in &taken.pinned {
+            if let Some(count) = self.pinned.get_mut(cpu) {
+                *count -= 1;
+                if *count == 0 {
+                    self.pinned.remove(cpu);
+                }
+            }
         }
+        if let Some((used, pages)) = self.pages_of(taken) {
+            *used = used.saturating_sub(pages);
+        }
+    }
+
+    /// How many pages of its size are taken here, and how many of them a guest takes.
+    fn pages_of(&mut self, taken: &CellUse) -> Option<(&mut u64, u64)> {
+        let size = taken.page_kib.filter(|size| *size > 0)?;
+        let (_, used) = self.pages.get_mut(&size)?;
+        Some((used, taken.pages(size)))
     }
 }

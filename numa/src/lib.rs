@@ -1,0 +1,19 @@
+//! Guests' NUMA cells on their host's: which host cell holds which guest cell, on which processors, in which pages.
+//!
+//! The planner asks with what hosts report, and a host asks again when it defines the domain: as in Nova, where the
+//! scheduler's filter and the compute node's claim are one function. What a flavor's words mean is the planner's, how
+//! a domain is written the agent's. This crate is a function of its arguments.
+
+mod cell;
+mod cpu_set;
+mod fit;
+mod guest;
+mod host;
+
+pub use cpu_set::{CpuSet, CpuSetError};
+pub use fit::{Beside, Cells, Misfit, NumaLimits, Seat};
+pub use guest::{CpuPolicy, GuestCell, PageSize, ThreadPolicy, numbered};
+pub use host::{CellUse, NumaCell, Pages, at_most};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! The planner's filter and a host's own claim are one function: whatever came and went, what one lets through the
+//! other takes, and a plan made from what the host reports continues where it stands.
+
+use drover_agent_core::domain::GuestPlace;
+use drover_core::placement::{
+    CellUse, Demand, Filter, Host, Name, Needs, NumaCell, Pages, Request, Resources, Scheduler,
+    SchedulerConfig, Seated, Weights,
+};
+use drover_numa::{NumaLimits, numbered};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Two cells of two processors to share and four to pin to (two cores of two threads each).
+fn cells() -> Vec<NumaCell> {
+    let cell = |id: u32| {
+        let first = id * 6;
+        let pages = |size_kib, total| Pages {
+            size_kib,
+            total,
+            used: 0,
+        };
+        NumaCell {
+            id,
+            cpus: (first..first + 2).collect(),
+            dedicated_cpus: (first + 2..first + 6).collect(),
+            siblings: vec![[first + 2, first + 3].into(), [first + 4, first + 5].into()],
+            memory_mib: 4096,
+            pages: vec![pages(4, 3072 * 256), pages(2048, 512)],
+            ..NumaCell::default()
+        }
+    };
+    vec![cell(0), cell(1)]
+}
+
+fn scheduler(seated: BTreeMap<Name, Seated>) -> Scheduler {
+    let config = SchedulerConfig {
+        filters: vec![Filter::NumaTopology],
+        weights: Weights::NONE,
+        ..SchedulerConfig::default()
+    };
+    let host = Host {
+        name: Name::from("n1"),
+        capacity: Resources {
+            vcpus: 12,
+            ram_mib: 8192,
+            disk_mib: 1 << 20,
+        },
+        numa: cells(),
+        seated,
+        enabled: true,
+        up: true,
+        ..Host::default()
+    };
+    Scheduler::new(config, vec![host], &[], Vec::new()).expect("valid")
+}
+
+fn limits() -> NumaLimits {
+    let ratios = Host::default().ratios;
+    NumaLimits {
+        cpu_ratio: ratios.cpu,
+        ram_ratio: ratios.ram,
+    }
+}
+
+fn request(name: usize, (vcpus, ram, specs): &(u64, u64, BTreeMap<String, String>)) -> Option<Request> {
+    let needs = Needs {
+        extra_specs: specs.clone(),
+        ..Needs::default()
+    };
+    let wants = Resources {
+        vcpus: *vcpus,
+        ram_mib: ram * 256,
+        disk_mib: 1,
+    };
+    // Some do not divide into so many cells.
+    let demand = Demand::of(&needs, &wants).ok()??;
+    Some(Request {
+        name: Name::from(format!("server.s{name}")),
+        wants,
+        needs,
+        demand: Some(Arc::new(demand)),
+        ..Request::default()
+    })
+}
+
+fn flavor() -> impl Strategy<Value = (u64, u64, BTreeMap<String, String>)> {
+    let word = |key: &'static str, words: &'static [&'static str]| {
+        prop::option::of(prop::sample::select(words)).prop_map(move |word| word.map(|word| (key, word)))
+    };
+    let specs = (
+        word("hw:numa_nodes", &["1", "2"]),
+        word("hw:cpu_policy", &["shared", "dedicated"]),
+        word("hw:cpu_thread_policy", &["prefer", "require", "isolate"]),
+        word("hw:mem_page_size", &["small", "large", "any", "2048"]),
+    );
+    (1..=6_u64, 1..=6_u64, specs).prop_map(|(vcpus, ram, (nodes, policy, threads, page))| {
+        let specs = [nodes, policy, threads, page].into_iter().flatten();
+        let specs = specs.map(|(key, word)| (key.to_owned(), word.to_owned()));
+        (vcpus, ram, specs.collect())
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_the_planner_lets_through_the_host_takes(
+        steps in prop::collection::vec((0..6_usize, flavor(), any::<bool>()), 1..40),
+    ) {
+        let n1 = Name::from("n1");
+        let mut planned = scheduler(BTreeMap::new());
+        let mut there: BTreeMap<Name, (Request, GuestPlace)> = BTreeMap::new();
+        for (name, flavor, leaves) in steps {
+            let Some(request) = request(name, &flavor) else {
+                continue;
+            };
+            if let Some((old, _)) = there.remove(&request.name) {
+                planned.release(&n1, &old).expect("a host");
+            }
+            if leaves {
+                continue;
+            }
+            let taken: Vec<CellUse> = there.values().flat_map(|(_, place)| place.taken()).collect();
+            let cells = &request.demand.as_ref().expect("it asks for cells").cells;
+            let place = GuestPlace::fit(&numbered(cells), &self::cells(), &taken, limits());
+            prop_assert_eq!(planned.passes(&n1, &request).expect("a host"), place.is_ok());
+
+            let mut anew = scheduler(
+                there
+                    .iter()
+                    .map(|(name, (request, place))| {
+                        let seated = Seated {
+                            demand: request.demand.clone(),
+                            taken: place.taken(),
+                        };
+                        (name.clone(), seated)
+                    })
+                    .collect(),
+            );
+            for (old, _) in there.values().rev() {
+                anew.force(&n1, old).expect("a host");
+            }
+            prop_assert_eq!(anew.passes(&n1, &request).expect("a host"), place.is_ok());
+
+            if let Ok(place) = place {
+                planned.force(&n1, &request).expect("a host");
+                there.insert(request.name.clone(), (request, place));
+            }
+            let mut pinned = BTreeSet::new();
+            for cpu in there.values().flat_map(|(_, place)| place.taken()).flat_map(|taken| taken.pinned) {
+                prop_assert!(pinned.insert(cpu), "{} is pinned twice", cpu);
+            }
+        }
+    }
+}
