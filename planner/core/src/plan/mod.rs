@@ -29,6 +29,7 @@ mod reason;
 mod record_actions;
 #[cfg(test)]
 mod reserved_tests;
+mod seats;
 mod server_actions;
 mod stale;
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! The fleet as the placement engine knows it: hosts with what is left of them, groups, requests.
 
 use super::build::Inputs;
-use super::demand::{
-    AsIt, demand, demand_of_flavor, findings as demand_findings, gives_cells, image_properties,
-};
+use super::demand::{AsIt, demand, demand_of_flavor, findings as demand_findings, image_properties};
+use super::seats::{cells, seats};
 use super::types::{Finding, Severity};
 use crate::diff::{FleetDiff, ServerDiff};
 use crate::model::{
@@ -11,9 +10,8 @@ use crate::model::{
     ServerSpec,
 };
 use crate::placement::{
-    Aggregate, Filter, Group, Hides, Host, Hypervisor, Isolation, Name, Needs, Network, NumaCell, Policy,
-    Ratio, RatioError, Ratios, Request, Resources, Scheduler, SchedulerConfig, Seated, Supported, Weigher,
-    Weights,
+    Aggregate, Filter, Group, Hides, Host, Hypervisor, Isolation, Name, Needs, Network, Policy, Ratio,
+    RatioError, Ratios, Request, Resources, Scheduler, SchedulerConfig, Seated, Supported, Weigher, Weights,
 };
 use drover_types::{Address, HostName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,53 +88,6 @@ pub(super) fn where_counted(server: &ServerDiff) -> Option<&HostName> {
         .as_ref()
         .map(|seat| &seat.host)
         .or(server.recorded_host.as_ref())
-}
-
-/// A host's cells, with what others than `ours` have taken of them.
-fn cells(inventory: &HostInventory, ours: &BTreeSet<Uuid>) -> Vec<NumaCell> {
-    let mut cells = inventory.facts.cells.clone();
-    let others = inventory
-        .domains
-        .values()
-        .filter(|domain| !ours.contains(&domain.uuid));
-    for taken in others.flat_map(|domain| &domain.cells) {
-        if let Some(cell) = cells.iter_mut().find(|cell| cell.id == taken.cell) {
-            cell.promise(taken);
-        }
-    }
-    cells
-}
-
-/// What servers that are counted by their records have taken of their host's cells, where it reports that.
-fn seats(
-    inputs: &Inputs<'_>,
-    servers: &BTreeMap<Address, ServerDiff>,
-) -> BTreeMap<HostName, BTreeMap<Name, Seated>> {
-    let mut seats: BTreeMap<HostName, BTreeMap<Name, Seated>> = BTreeMap::new();
-    if !gives_cells(inputs.desired) {
-        return seats;
-    }
-    for (address, server) in servers {
-        let Some((host, spec)) = where_counted(server).zip(present(server)) else {
-            continue;
-        };
-        let inventory = (inputs.observed.get(host)).and_then(|observation| observation.inventory());
-        let domain = inventory.and_then(|inventory| inventory.domains.get(&server.id.uuid()));
-        if let Some(domain) = domain.filter(|domain| !domain.cells.is_empty()) {
-            let seated = Seated {
-                demand: demand(inputs.desired, inputs.recorded, spec, AsIt::Is),
-                taken: domain.cells.clone(),
-            };
-            let on_host = seats.entry(host.clone()).or_default();
-            on_host.insert(name_of(address), seated);
-        }
-    }
-    seats
-}
-
-/// A server as it is now, as far as that is recorded.
-fn present(server: &ServerDiff) -> Option<&ServerSpec> {
-    server.recorded.as_ref().or(server.desired.as_ref())
 }
 
 /// What runs on hosts and is counted apart: the servers' ids, and what they have taken of cells.
