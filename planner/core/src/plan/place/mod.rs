@@ -68,10 +68,17 @@ pub struct Placements {
 /// Up to so many verdicts (servers times hosts) every placement is explained without being asked.
 const EXPLAINED: usize = 20_000;
 
+/// Why a host cannot be emptied: what was found when all its servers were to leave it.
+struct Closed {
+    /// The server that finds no room.
+    blocked: Blocked,
+    explanation: Option<Explanation>,
+}
+
 /// Chooses hosts. A drain one of whose servers finds no room is blocked as a whole: nothing leaves that host.
 #[must_use]
 pub fn place(inputs: &Inputs<'_>, diff: &FleetDiff) -> Placements {
-    let mut closed: BTreeMap<HostName, Address> = BTreeMap::new();
+    let mut closed: BTreeMap<HostName, Closed> = BTreeMap::new();
     loop {
         let mut placer = match Placer::new(inputs, diff, &closed) {
             Ok(placer) => placer,
@@ -90,7 +97,13 @@ pub fn place(inputs: &Inputs<'_>, diff: &FleetDiff) -> Placements {
         } = placer;
         let before = closed.len();
         for (host, address) in emptying_failed {
-            closed.entry(host).or_insert(address);
+            let mut blocked = placements.blocked.iter();
+            if let Some(blocked) = blocked.find(|blocked| blocked.address == address) {
+                closed.entry(host).or_insert_with(|| Closed {
+                    blocked: blocked.clone(),
+                    explanation: placements.explanations.get(&address).cloned(),
+                });
+            }
         }
         if closed.len() == before {
             let mut placements = placements;
@@ -108,8 +121,8 @@ pub fn place(inputs: &Inputs<'_>, diff: &FleetDiff) -> Placements {
 struct Placer<'a> {
     inputs: &'a Inputs<'a>,
     diff: &'a FleetDiff,
-    /// Hosts that cannot be emptied, and the server that finds no room.
-    closed: &'a BTreeMap<HostName, Address>,
+    /// Hosts that cannot be emptied.
+    closed: &'a BTreeMap<HostName, Closed>,
     scheduler: Scheduler,
     hosts: BTreeMap<Name, HostName>,
     explain: bool,
@@ -128,7 +141,7 @@ impl<'a> Placer<'a> {
     fn new(
         inputs: &'a Inputs<'a>,
         diff: &'a FleetDiff,
-        closed: &'a BTreeMap<HostName, Address>,
+        closed: &'a BTreeMap<HostName, Closed>,
     ) -> Result<Self, Vec<Finding>> {
         let (scheduler, findings) = scheduler(inputs, diff);
         let Some(scheduler) = scheduler else {

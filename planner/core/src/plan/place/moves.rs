@@ -46,10 +46,18 @@ impl Placer<'_> {
             });
             return;
         }
-        if let Some(blocker) = emptied(&why)
-            .and_then(|host| self.closed.get(host))
-            .filter(|by| *by != address)
-        {
+        if let Some(closed) = emptied(&why).and_then(|host| self.closed.get(host)) {
+            let blocker = &closed.blocked.address;
+            if blocker == address {
+                // It finds room only because the others stay now; it stays with them.
+                self.placements.blocked.push(closed.blocked.clone());
+                if let Some(explanation) = &closed.explanation {
+                    self.placements
+                        .explanations
+                        .insert(address.clone(), explanation.clone());
+                }
+                return;
+            }
             self.placements.blocked.push(Blocked {
                 address: address.clone(),
                 verb: "migrate".to_owned(),

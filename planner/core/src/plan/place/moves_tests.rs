@@ -442,3 +442,29 @@ proptest! {
         }
     }
 }
+
+/// There is room for either of the two, and for neither beside the other.
+#[test]
+fn a_host_is_emptied_as_a_whole_or_not_at_all() {
+    let servers = [("server.a", 3072), ("server.b", 3072), ("server.c", 3072)];
+    let mut fleet = fleet(&["n1", "n2"], &servers);
+    let world = seated(
+        &fleet,
+        &[("server.a", "n1"), ("server.b", "n1"), ("server.c", "n2")],
+    );
+    drain(&mut fleet, &["n1"]);
+    let plan = plan_of(&fleet, &world);
+    assert_eq!(moves(&plan), Vec::<String>::new());
+    let blocked: Vec<(String, bool)> = plan
+        .blocked
+        .iter()
+        .map(|blocked| {
+            let of_itself = matches!(blocked.by, BlockedBy::NoHost { .. });
+            (blocked.address.to_string(), of_itself)
+        })
+        .collect();
+    assert_eq!(
+        blocked,
+        [("server.a".to_owned(), false), ("server.b".to_owned(), true)]
+    );
+}

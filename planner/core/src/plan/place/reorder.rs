@@ -128,7 +128,7 @@ impl<'a> Placer<'a> {
             Some(_) => return true,
             None => return false,
         };
-        self.closed.get(host).is_none_or(|by| by == address)
+        !self.closed.contains_key(host)
     }
 
     /// The moves that were chosen one by one.
