@@ -1,6 +1,7 @@
 //! The situations of HCL's public specification suite that apply, as inputs and results of our own: expressions, and
 //! how files are made of attributes and blocks.
-//! One result differs on purpose: decimals are exact, so 11 % 5.1 is 0.8 and not a binary fraction near it.
+//! Two results differ on purpose: decimals are exact, so 11 % 5.1 is 0.8 and not a binary fraction near it; and a list
+//! equals a tuple of equal items.
 
 mod support;
 
@@ -11,6 +12,10 @@ fn operators() {
     table(&[
         ("\"a\" == \"a\"", "true"),
         ("\"a\" == \"b\"", "false"),
+        // Where it is false in HCL since a list is of another type than what is written with brackets.
+        ("tolist([]) == []", "true"),
+        ("tolist([\"a\"]) == [\"a\"]", "true"),
+        ("tolist([\"a\"]) == [\"b\"]", "false"),
         ("\"1\" == 1", "false"),
         ("\"true\" == true", "false"),
         ("\"a\" != \"a\"", "false"),
