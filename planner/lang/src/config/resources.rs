@@ -320,11 +320,18 @@ impl State<'_, '_> {
         };
         let object = self.object(&own, &spec.sensitive, host_fields(&name, &spec));
         if let Some(first) = self.desired.hosts.get(&name) {
-            let detail = format!(
-                "The host {name} is declared twice, the first time at {}. A host is one machine, whichever module \
-                 declares it: its name is in its agent's certificate.",
-                first.origin
-            );
+            let detail = if first.origin == *at.origin {
+                format!(
+                    "Two hosts of this block are named {name}. Each is a machine of its own, with its name in its \
+                     agent's certificate: write a name that differs, as name = each.key."
+                )
+            } else {
+                format!(
+                    "The host {name} is declared twice, the first time at {}. A host is one machine, whichever module \
+                     declares it: its name is in its agent's certificate.",
+                    first.origin
+                )
+            };
             let diagnostic = Diagnostic::error("Duplicate host", detail).at_maybe(at.declared.header);
             self.evaluator.report(diagnostic);
         }
