@@ -3,6 +3,7 @@
 CARGO ?= cargo
 LAB := target/debug/drover-lab
 HOSTS ?= 3
+THREADS ?= 6
 ETCD ?= 1
 # The lab makes namespaces and runs libvirtd.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
@@ -35,17 +36,16 @@ deny:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-# All tests, those in labs too. A lab shares nothing with another, so that two can be up at a time; more would
-# starve the software-emulated guests of a small machine.
+# All tests, those in labs too. Most wait for something most of the time; how many labs are up at a time is theirs.
 tests: failpoints
-	$(RUNNER) $(CARGO) test --workspace $(FAILPOINTS) -- --test-threads=2
+	$(RUNNER) $(CARGO) test --workspace $(FAILPOINTS) -- --test-threads=$(THREADS)
 
 unit: ## the tests that need neither root nor libvirt
 	$(CARGO) test --workspace --exclude drover-tests
 
 lab-test: failpoints ## the tests of the built programs, in labs and on agents in memory
 	$(RUNNER) $(CARGO) test --workspace $(FAILPOINTS) --test cli --test e2e --test faults \
-		--test lab_agents --test lab_smoke -- --test-threads=2
+		--test lab_agents --test lab_smoke -- --test-threads=$(THREADS)
 
 # The programs with named points where tests stop or kill them, off unless their environment says so.
 failpoints:

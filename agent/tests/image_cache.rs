@@ -340,6 +340,42 @@ async fn an_image_in_use_is_not_removed() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_whole_is_told_listed_and_settled_without_anybody_waiting() {
+    let here = Here::new();
+    let body = here.qcow2();
+    let checksum = Sha256Digest::of(&body);
+    let source = Source::start(body, Conduct::Good, None).await;
+    let order = order(&format!("http://{}/a.qcow2", source.address), checksum);
+    let cache = here.cache();
+    let fetched = || async {
+        tokio::time::timeout(PATIENCE, cache.fetched(&order, &|_, _, _| ()))
+            .await
+            .expect("an end in time")
+            .expect("fetched")
+    };
+    let (image, cached) = fetched().await;
+    assert_eq!((image.virtual_size, cached), (8 << 20, false));
+    // Whether it is settled already or not.
+    let listed = cache.all().expect("listed");
+    assert_eq!(
+        listed.iter().map(|image| image.checksum).collect::<Vec<_>>(),
+        [checksum]
+    );
+
+    cache.settled(checksum).await;
+    let held = ensure(&cache, &order).await.expect("there");
+    assert!(held.cached && held.image.path.is_file());
+    assert_eq!(source.requests(), 1);
+    drop(held);
+    let (again, cached) = fetched().await;
+    assert_eq!((again.checksum, cached), (checksum, true));
+    cache
+        .remove(checksum, || Ok::<_, std::io::Error>(0))
+        .expect("removed");
+    assert_eq!(cache.all().expect("listed"), []);
+}
+
 #[tokio::test]
 async fn what_a_crash_left_is_removed_at_the_next_start() {
     let here = Here::new();

@@ -430,7 +430,6 @@ fn every_domain_is_reported_as_virsh_shows_it_foreign_ones_too() {
     };
     let CachedImage {
         checksum,
-        base_digest: _,
         virtual_size,
         disk_size,
         used_by,

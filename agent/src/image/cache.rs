@@ -4,9 +4,9 @@ use super::convert::{convert, inspect_file};
 use super::digest;
 use super::error::ImageError;
 use super::fetch::fetch;
-use super::flight::{Flight, FlightStep, Waiter};
+use super::flight::{Enough, Flight, FlightStep, Landed, Waiter, WholeImage};
 use super::order::ImageOrder;
-use super::store::{ImageRecord, Store, StoredImage, io as io_error};
+use super::store::{BLOCK, ImageRecord, Store, StoredImage, TempFile, io as io_error};
 use crate::config::ImageLimits;
 use crate::operations::Failure;
 use drover_agent_core::image_header::{HeaderError, ImageFormat};
@@ -14,6 +14,8 @@ use drover_agent_core::oplog::FailureCode;
 use drover_types::{ByteSize, Sha256Digest};
 use reqwest::Client;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -82,6 +84,19 @@ impl Drop for Hold {
     }
 }
 
+enum Reached {
+    Held(HeldImage),
+    Settling(WholeImage),
+}
+
+/// A base file that is whole, and not in its place yet.
+struct Made {
+    image: WholeImage,
+    format: ImageFormat,
+    temp: TempFile,
+    file: File,
+}
+
 enum Joined {
     There(StoredImage, Hold),
     Waiting(Waiter),
@@ -112,6 +127,29 @@ impl ImageCache {
     /// # Errors
     /// Why it is not there; nothing of it is left then.
     pub async fn ensure(&self, order: &ImageOrder, report: &Report) -> Result<HeldImage, Failure> {
+        match self.reach(order, Enough::Settled, report).await? {
+            Reached::Held(held) => Ok(held),
+            Reached::Settling(image) => Err(Failure::new(
+                FailureCode::System,
+                format!("image {} was not waited for", image.checksum),
+            )),
+        }
+    }
+
+    /// The same, but with the answer as soon as the base file is whole. Bringing it to the disk goes on by
+    /// itself; whoever needs it in the cache waits for that. Only a crash of agent or machine meanwhile takes
+    /// the image away again: then it is not in the cache, and is fetched anew when it is asked for.
+    ///
+    /// # Errors
+    /// Why it is not there; nothing of it is left then.
+    pub async fn fetched(&self, order: &ImageOrder, report: &Report) -> Result<(WholeImage, bool), Failure> {
+        match self.reach(order, Enough::Whole, report).await? {
+            Reached::Held(held) => Ok((held.image.whole(), held.cached)),
+            Reached::Settling(image) => Ok((image, false)),
+        }
+    }
+
+    async fn reach(&self, order: &ImageOrder, enough: Enough, report: &Report) -> Result<Reached, Failure> {
         let mut cached = true;
         for _ in 0..TRIES {
             let this = self.clone();
@@ -122,22 +160,23 @@ impl ImageCache {
                 .map_err(|error| error.failure())?;
             match joined {
                 Joined::There(image, hold) => {
-                    check_size(order, &image)?;
-                    return Ok(HeldImage { image, cached, hold });
+                    check_size(order, image.record.virtual_size)?;
+                    return Ok(Reached::Held(HeldImage { image, cached, hold }));
                 }
                 Joined::Waiting(waiter) => {
                     cached = false;
                     let same_order = waiter.same_order;
-                    match waiter.end(report).await {
-                        Some(Err(failure)) if same_order => return Err(failure),
+                    match waiter.landed(enough, report).await {
+                        Some(Landed::Whole(image)) => {
+                            check_size(order, image.virtual_size)?;
+                            return Ok(Reached::Settling(image));
+                        }
+                        Some(Landed::Ended(Err(failure))) if same_order => return Err(failure),
                         // Somebody else's source or limit failed, or it is there now: look again.
-                        Some(Err(_) | Ok(())) | None => {}
+                        Some(Landed::Ended(Err(_) | Ok(()))) | None => {}
                     }
                 }
-                Joined::GivenUp(mut steps) => {
-                    // Until the flight has gone; an error is just that.
-                    while steps.changed().await.is_ok() {}
-                }
+                Joined::GivenUp(steps) => gone(steps).await,
             }
         }
         Err(Failure::new(
@@ -145,6 +184,20 @@ impl ImageCache {
             format!("image {} came and went {TRIES} times", order.checksum),
         )
         .hint("apply again"))
+    }
+
+    /// Waits until the image, if it is whole, is in the cache.
+    pub async fn settled(&self, checksum: Sha256Digest) {
+        let steps = {
+            let state = self.inner.state();
+            let flight = state.flights.get(&checksum);
+            flight
+                .filter(|flight| flight.settling().is_some())
+                .map(Flight::gone)
+        };
+        if let Some(steps) = steps {
+            gone(steps).await;
+        }
     }
 
     /// Removes an image; one that is not there is a success. `users` counts the servers that stand on it.
@@ -174,12 +227,21 @@ impl ImageCache {
         self.inner.store.remove(checksum)
     }
 
-    /// Every image in the cache. Blocks on files.
+    /// Every image that is whole, by its checksum. Blocks on files.
     ///
     /// # Errors
     /// Where the cache cannot be read.
-    pub fn all(&self) -> Result<Vec<StoredImage>, ImageError> {
-        self.inner.store.all()
+    pub fn all(&self) -> Result<Vec<WholeImage>, ImageError> {
+        // First, since those that end meanwhile are in the store then.
+        let settling: Vec<WholeImage> = {
+            let state = self.inner.state();
+            state.flights.values().filter_map(Flight::settling).collect()
+        };
+        let stored = self.inner.store.all()?;
+        let mut all: BTreeMap<Sha256Digest, WholeImage> = BTreeMap::new();
+        all.extend(settling.into_iter().map(|image| (image.checksum, image)));
+        all.extend(stored.iter().map(|image| (image.record.checksum, image.whole())));
+        Ok(all.into_values().collect())
     }
 
     /// Where the base file of an image lies, or would lie.
@@ -207,15 +269,28 @@ impl ImageCache {
         let (inner, order) = (self.inner.clone(), order.clone());
         // Its end is seen by its waiters; without any it gives up.
         tokio::spawn(async move {
-            let ended = tokio::select! {
-                ended = inner.make(&order, &steps) => Some(ended),
+            let made = tokio::select! {
+                made = inner.make(&order, &steps) => Some(made),
                 // Dropping the work leaves temporary files only, and those remove themselves.
                 () = give_up.cancelled() => None,
+            };
+            let ended = match made {
+                Some(Ok(made)) => {
+                    steps.send_replace(FlightStep::Whole(made.image));
+                    Some(inner.settle(made).await)
+                }
+                Some(Err(error)) => Some(Err(error)),
+                None => None,
             };
             inner.state().flights.remove(&checksum);
             match ended {
                 Some(Ok(())) => steps.send_replace(FlightStep::Ended(Ok(()))),
-                Some(Err(error)) => steps.send_replace(FlightStep::Ended(Err(error.failure()))),
+                Some(Err(error)) => {
+                    let failure = error.failure();
+                    // Those who had enough when it was whole do not hear of it.
+                    tracing::warn!(%checksum, "the image is not in the cache: {}", failure.message);
+                    steps.send_replace(FlightStep::Ended(Err(failure)))
+                }
                 None => return,
             };
         });
@@ -223,9 +298,14 @@ impl ImageCache {
     }
 }
 
+/// Until the flight has gone; an error is just that.
+async fn gone(mut steps: watch::Receiver<FlightStep>) {
+    while steps.changed().await.is_ok() {}
+}
+
 /// The order's own limit, where the image was made for somebody with a larger one.
-fn check_size(order: &ImageOrder, image: &StoredImage) -> Result<(), Failure> {
-    let size = ByteSize::from_bytes(image.record.virtual_size);
+fn check_size(order: &ImageOrder, virtual_size: u64) -> Result<(), Failure> {
+    let size = ByteSize::from_bytes(virtual_size);
     match order.max_virtual_size {
         Some(disk) if size > disk => Err(ImageError::Header {
             checksum: order.checksum,
@@ -246,7 +326,7 @@ impl Inner {
         self: &Arc<Self>,
         order: &ImageOrder,
         steps: &watch::Sender<FlightStep>,
-    ) -> Result<(), ImageError> {
+    ) -> Result<Made, ImageError> {
         let phase = |phase, done, total| {
             steps.send_replace(FlightStep::Working { phase, done, total });
         };
@@ -274,25 +354,45 @@ impl Inner {
                 convert(&self.store, order.checksum, &header, (&temp, &file)).await?
             }
         };
-        let converted = begin.elapsed();
-        phase("putting in place", 0, 0);
-        let (this, checksum) = (self.clone(), order.checksum);
+        let data = file.metadata().map_err(io_error("look at", temp.path()))?;
+        tracing::info!(
+            checksum = %order.checksum,
+            fetch = ?fetched,
+            convert = ?(begin.elapsed() - fetched),
+            "image is whole"
+        );
+        let image = WholeImage {
+            checksum: order.checksum,
+            virtual_size: data.len(),
+            disk_size: data.blocks() * BLOCK,
+        };
+        Ok(Made {
+            image,
+            format,
+            temp,
+            file,
+        })
+    }
+
+    async fn settle(self: &Arc<Self>, made: Made) -> Result<(), ImageError> {
+        let begin = Instant::now();
+        let this = self.clone();
         let stored = blocking(move || {
-            let read = || {
-                let length = file.metadata()?.len();
-                Ok((digest::of_synced_base(&file)?, length))
-            };
-            let (base_digest, length) = read().map_err(io_error("hash or sync", temp.path()))?;
-            let record = ImageRecord::new(checksum, base_digest, length, format);
+            let Made {
+                image,
+                format,
+                temp,
+                file,
+            } = made;
+            let base_digest = digest::of_synced_base(&file).map_err(io_error("hash or sync", temp.path()))?;
+            let record = ImageRecord::new(image.checksum, base_digest, image.virtual_size, format);
             this.store.put(&temp, &file, &record)
         })
         .await?;
         tracing::info!(
-            checksum = %checksum,
+            checksum = %stored.record.checksum,
             base = %stored.record.base_digest,
-            fetch = ?fetched,
-            convert = ?(converted - fetched),
-            settle = ?(begin.elapsed() - converted),
+            settle = ?begin.elapsed(),
             "image is in the cache"
         );
         Ok(())

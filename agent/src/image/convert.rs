@@ -14,10 +14,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 use tokio::process::Command;
-use tokio::task::JoinHandle;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The largest virtual disk taken in.
 const MAX_VIRTUAL: ByteSize = ByteSize::from_gib(16 << 10);
@@ -25,8 +22,6 @@ const MAX_VIRTUAL: ByteSize = ByteSize::from_gib(16 << 10);
 const LIMITS: [&str; 3] = ["--as=4294967296", "--cpu=3600", "--core=0"];
 /// Of what qemu-img says, in bytes: the last lines name the cause.
 const SAID: usize = 500;
-/// Between two times that what was written is brought to the disk.
-const WRITE_OUT: Duration = Duration::from_millis(20);
 /// The user and group `nobody` on every Debian.
 const NOBODY: u32 = 65534;
 
@@ -134,7 +129,6 @@ pub(super) async fn convert(
     convert
         .stdin(stdio(from_file, from.path())?)
         .stdout(stdio(&to_file, to.path())?);
-    let writing = WriteOut::start(&to_file).map_err(io_error("open", to.path()))?;
     // Beside each other: of an image that is damaged, what was made of it goes with the error.
     let (sound, converted) = tokio::join!(
         async {
@@ -145,43 +139,9 @@ pub(super) async fn convert(
         },
         run(&mut convert)
     );
-    writing.end().await.map_err(io_error("sync", to.path()))?;
     sound.map_err(|said| ImageError::Damaged { checksum, said })?;
     converted.map_err(|said| ImageError::Convert { checksum, said })?;
     Ok((to, to_file))
-}
-
-/// Brings what a process writes into a file to its disk meanwhile, so that little is left to sync at the end.
-struct WriteOut {
-    stop: DropGuard,
-    thread: JoinHandle<io::Result<()>>,
-}
-
-impl WriteOut {
-    fn start(file: &File) -> io::Result<Self> {
-        let file = file.try_clone()?;
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let thread = tokio::task::spawn_blocking(move || {
-            while !stopped.is_cancelled() {
-                file.sync_data()?;
-                std::thread::sleep(WRITE_OUT);
-            }
-            Ok(())
-        });
-        Ok(Self {
-            stop: stop.drop_guard(),
-            thread,
-        })
-    }
-
-    /// The kernel tells an error of writing once: whoever hears it must pass it on.
-    async fn end(self) -> io::Result<()> {
-        drop(self.stop);
-        self.thread
-            .await
-            .unwrap_or_else(|fault| Err(io::Error::other(fault)))
-    }
 }
 
 /// Sizes the target, and lets the unprivileged process open both files.

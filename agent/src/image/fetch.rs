@@ -26,6 +26,19 @@ const READ: usize = 1 << 20;
 /// Between two reports: a fetch has thousands of pieces a second, and each report goes to everybody who watches.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
+/// The two threads that take every piece: one writes, one hashes.
+struct Pieces {
+    write: mpsc::Sender<Bytes>,
+    hash: mpsc::Sender<Bytes>,
+}
+
+impl Pieces {
+    /// False where one of them takes no more.
+    async fn send(&self, piece: Bytes) -> bool {
+        self.hash.send(piece.clone()).await.is_ok() && self.write.send(piece).await.is_ok()
+    }
+}
+
 /// How far a fetch is: bytes done, and in all or 0.
 pub(super) type Report<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 
@@ -53,9 +66,15 @@ pub(super) async fn fetch(
     file: File,
     report: Report<'_>,
 ) -> Result<(), ImageError> {
-    let (pieces, received) = mpsc::channel(AHEAD);
+    let (write_pieces, to_write) = mpsc::channel(AHEAD);
+    let (hash_pieces, to_hash) = mpsc::channel(AHEAD);
+    let pieces = Pieces {
+        write: write_pieces,
+        hash: hash_pieces,
+    };
     let pace = Pace { report, last: None };
-    let writer = tokio::task::spawn_blocking(move || write(received, &file));
+    let writer = tokio::task::spawn_blocking(move || write(to_write, &file));
+    let hasher = tokio::task::spawn_blocking(move || hash(to_hash));
     let sent = async {
         let sent = match &order.source {
             ImageSource::Web(url) => send_web(client, limits, order, url, &pieces, pace).await,
@@ -74,8 +93,11 @@ pub(super) async fn fetch(
         });
     let written = writer.await.unwrap_or_else(|fault| Err(io::Error::other(fault)));
     // A writer that failed closed the channel: its error is the cause, whatever the sender saw.
-    let found = written.map_err(io_error("write", temp.path()))?;
+    written.map_err(io_error("write", temp.path()))?;
     sent?;
+    let found = hasher
+        .await
+        .map_err(|fault| io_error("hash", temp.path())(io::Error::other(fault)))?;
     fail::fail_point!("after-download");
     if found == order.checksum {
         Ok(())
@@ -94,7 +116,7 @@ async fn send_web(
     limits: &ImageLimits,
     order: &ImageOrder,
     url: &Url,
-    pieces: &mpsc::Sender<Bytes>,
+    pieces: &Pieces,
     mut pace: Pace<'_>,
 ) -> Result<(), ImageError> {
     let from = &order.source;
@@ -118,7 +140,7 @@ async fn send_web(
         let piece = piece.map_err(web)?;
         done += piece.len() as u64;
         check_size(limits, from, done)?;
-        if pieces.send(piece).await.is_err() {
+        if !pieces.send(piece).await {
             return Ok(());
         }
         pace.report(done, total);
@@ -130,7 +152,7 @@ async fn send_file(
     limits: &ImageLimits,
     order: &ImageOrder,
     path: &Path,
-    pieces: &mpsc::Sender<Bytes>,
+    pieces: &Pieces,
     mut pace: Pace<'_>,
 ) -> Result<(), ImageError> {
     let from = &order.source;
@@ -162,7 +184,7 @@ async fn send_file(
             return Ok(());
         }
         done += piece.len() as u64;
-        if pieces.send(piece.into()).await.is_err() {
+        if !pieces.send(piece.into()).await {
             return Ok(());
         }
         pace.report(done, total);
@@ -209,12 +231,10 @@ fn open_below(roots: &[std::path::PathBuf], from: &ImageSource, path: &Path) -> 
     }
 }
 
-/// Writes and hashes what comes; pieces of zeros become holes.
-fn write(mut pieces: mpsc::Receiver<Bytes>, file: &File) -> io::Result<Sha256Digest> {
-    let mut hash = Sha256::new();
+/// Writes what comes; pieces of zeros become holes.
+fn write(mut pieces: mpsc::Receiver<Bytes>, file: &File) -> io::Result<()> {
     let mut at: u64 = 0;
     while let Some(piece) = pieces.blocking_recv() {
-        hash.update(&piece);
         for part in piece.chunks(SPARSE) {
             if part.iter().any(|byte| *byte != 0) {
                 file.write_all_at(part, at)?;
@@ -222,8 +242,16 @@ fn write(mut pieces: mpsc::Receiver<Bytes>, file: &File) -> io::Result<Sha256Dig
             at += part.len() as u64;
         }
     }
-    file.set_len(at)?;
-    Ok(Sha256Digest::from_bytes(hash.finalize().into()))
+    file.set_len(at)
+}
+
+/// Hashes what comes.
+fn hash(mut pieces: mpsc::Receiver<Bytes>) -> Sha256Digest {
+    let mut hash = Sha256::new();
+    while let Some(piece) = pieces.blocking_recv() {
+        hash.update(&piece);
+    }
+    Sha256Digest::from_bytes(hash.finalize().into())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::order::ImageOrder;
 use crate::operations::Failure;
+use drover_types::Sha256Digest;
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,8 +20,21 @@ pub(super) enum FlightStep {
         /// Bytes in all.
         total: u64,
     },
+    /// All of its base file is there; it is being hashed and brought to the disk, and is not given up any more.
+    Whole(WholeImage),
     /// It ended; a success is in the cache.
     Ended(Result<(), Failure>),
+}
+
+/// An image whose base file is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WholeImage {
+    /// Digest of the source's bytes.
+    pub checksum: Sha256Digest,
+    /// Size of the base file, in bytes.
+    pub virtual_size: u64,
+    /// What it takes on the disk, in bytes.
+    pub disk_size: u64,
 }
 
 /// A download under way, as the cache knows it.
@@ -73,24 +87,56 @@ impl Flight {
         })
     }
 
+    /// The image, where only settling is left to do.
+    pub(super) fn settling(&self) -> Option<WholeImage> {
+        match &*self.steps.borrow() {
+            FlightStep::Whole(image) => Some(*image),
+            FlightStep::Working { .. } | FlightStep::Ended(_) => None,
+        }
+    }
+
     /// Resolves when the work has gone, given up or ended.
     pub(super) fn gone(&self) -> watch::Receiver<FlightStep> {
         self.steps.clone()
     }
 }
 
+/// How far an image has to be for whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Enough {
+    /// Its bytes are all there.
+    Whole,
+    /// It is on the disk, and in the cache even after a crash of the machine.
+    Settled,
+}
+
+/// What a waiter waited for.
+#[derive(Debug)]
+pub(super) enum Landed {
+    /// The base file is whole, but not yet in the cache.
+    Whole(WholeImage),
+    /// The work has ended.
+    Ended(Result<(), Failure>),
+}
+
 impl Waiter {
-    /// Waits for the end and reports steps on the way; none where the work was given up.
-    pub(super) async fn end(
+    /// Waits until the base file is whole and `enough` says that this will do, or else for the end. Reports
+    /// steps on the way; none where the work was given up.
+    pub(super) async fn landed(
         mut self,
+        enough: Enough,
         report: &(dyn Fn(&'static str, u64, u64) + Send + Sync),
-    ) -> Option<Result<(), Failure>> {
+    ) -> Option<Landed> {
         self.steps.mark_changed();
         loop {
             self.steps.changed().await.ok()?;
             match &*self.steps.borrow_and_update() {
                 FlightStep::Working { phase, done, total } => report(phase, *done, *total),
-                FlightStep::Ended(end) => return Some(end.clone()),
+                FlightStep::Whole(image) => match enough {
+                    Enough::Whole => return Some(Landed::Whole(*image)),
+                    Enough::Settled => report("putting in place", 0, 0),
+                },
+                FlightStep::Ended(end) => return Some(Landed::Ended(end.clone())),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The image cache: content-addressed base files below `<data_dir>/images`.
 //!
 //! ```text
-//!   source ─fetch, hash─► tmp file ─inspect header─► check and convert ─► digest ─► record, rename
+//!   source ─fetch, hash─► tmp file ─inspect header─► check and convert ─► whole ─► digest, sync ─► record, rename
 //! ```
 //!
 //! A base file is named by the checksum of its source, never changes, and overlays stand on it.
@@ -19,6 +19,7 @@ mod store;
 
 pub use cache::{HeldImage, ImageCache, Report};
 pub use error::ImageError;
+pub use flight::WholeImage;
 pub use order::{ImageOrder, ImageSource, SourceError};
 pub use service::Images;
 pub(crate) use service::recover;

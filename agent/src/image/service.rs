@@ -42,33 +42,35 @@ impl Agent {
         order: &ImageOrder,
         operation: &OperationHandle,
     ) -> Result<HeldImage, Failure> {
-        let operation = operation.clone();
-        let report = move |phase: &'static str, done_bytes, total_bytes| {
-            operation.progress(OperationProgress {
-                phase: phase.to_owned(),
-                done_bytes,
-                total_bytes,
-                ..OperationProgress::default()
-            });
-        };
-        self.images.ensure(order, &report).await
+        self.images.ensure(order, &reporter(operation)).await
+    }
+}
+
+fn reporter(operation: &OperationHandle) -> impl Fn(&'static str, u64, u64) + Send + Sync + 'static {
+    let operation = operation.clone();
+    move |phase, done_bytes, total_bytes| {
+        operation.progress(OperationProgress {
+            phase: phase.to_owned(),
+            done_bytes,
+            total_bytes,
+            ..OperationProgress::default()
+        });
     }
 }
 
 async fn ensure(agent: &Agent, order: &ImageOrder, operation: &OperationHandle) -> WorkResult {
-    let held = agent.ensure_image(order, operation).await?;
-    let record = &held.image.record;
+    let (image, cached) = agent.images.fetched(order, &reporter(operation)).await?;
     Ok(Success::Image(ImageResult {
-        checksum: record.checksum.to_string(),
-        base_digest: record.base_digest.to_string(),
-        virtual_size: record.virtual_size,
-        disk_size: held.image.disk_size,
-        cached: held.cached,
+        checksum: image.checksum.to_string(),
+        virtual_size: image.virtual_size,
+        disk_size: image.disk_size,
+        cached,
     }))
 }
 
 async fn delete(agent: &Agent, checksum: Sha256Digest) -> WorkResult {
     let (images, servers) = (agent.images.clone(), agent.config.servers_dir());
+    images.settled(checksum).await;
     let removed = tokio::task::spawn_blocking(move || {
         images.remove(checksum, || server::count_users(&servers, checksum))
     })

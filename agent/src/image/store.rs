@@ -4,6 +4,7 @@
 //! and described, whatever was killed when.
 
 use super::error::ImageError;
+use super::flight::WholeImage;
 use drover_agent_core::image_header::ImageFormat;
 use drover_types::Sha256Digest;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The format of records that this version writes.
 const FORMAT: u32 = 1;
+
+/// The unit in which the system counts what a file takes, in bytes.
+pub(super) const BLOCK: u64 = 512;
 
 /// What is kept of an image beside its base file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +63,16 @@ pub struct StoredImage {
     pub record: ImageRecord,
     /// What it takes on the disk, in bytes.
     pub disk_size: u64,
+}
+
+impl StoredImage {
+    pub(super) const fn whole(&self) -> WholeImage {
+        WholeImage {
+            checksum: self.record.checksum,
+            virtual_size: self.record.virtual_size,
+            disk_size: self.disk_size,
+        }
+    }
 }
 
 /// A file below `tmp/` that is removed unless it is put in place.
@@ -143,7 +157,7 @@ impl Store {
                     && data.is_file()
                     && data.len() == record.virtual_size =>
             {
-                let disk_size = data.blocks() * 512;
+                let disk_size = data.blocks() * BLOCK;
                 Ok(Some(StoredImage {
                     path,
                     record,
@@ -209,7 +223,7 @@ impl Store {
         fail::fail_point!("before-rename");
         fs::rename(temp.path(), &path).map_err(io("rename", temp.path()))?;
         self.sync()?;
-        let disk_size = file.metadata().map_err(io("look at", &path))?.blocks() * 512;
+        let disk_size = file.metadata().map_err(io("look at", &path))?.blocks() * BLOCK;
         Ok(StoredImage {
             path,
             record: record.clone(),

@@ -4,9 +4,10 @@
 use crate::hypervisor::JobProgress;
 use drover_agent_core::handover::{DestinationWord, Heard, SourceWord};
 use drover_proto::v1::OperationProgress;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// What the driver of one hand-over shares with those who ask about it.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Desk {
     moved: watch::Sender<u64>,
     progress: watch::Sender<OperationProgress>,
     cold_disk_arriving: Mutex<bool>,
+    /// When the stream of the guest's memory ended: all that is left to libvirt is to say so.
+    memory_ended: OnceLock<Instant>,
     end: watch::Sender<Option<End>>,
 }
 
@@ -46,6 +49,7 @@ impl Desk {
             moved: watch::Sender::new(0),
             progress: watch::Sender::new(OperationProgress::default()),
             cold_disk_arriving: Mutex::new(false),
+            memory_ended: OnceLock::new(),
             end: watch::Sender::new(None),
         }
     }
@@ -120,6 +124,20 @@ impl Desk {
 
     pub(super) fn progress(&self) -> watch::Receiver<OperationProgress> {
         self.progress.subscribe()
+    }
+
+    /// Notes that the stream of the guest's memory ended, well or not.
+    pub(super) fn memory_has_ended(&self) {
+        // Of several it is the first.
+        let _later = self.memory_ended.set(Instant::now());
+        self.nudge();
+    }
+
+    /// Whether that was a moment ago: the guest stands still, and everything is worth a look.
+    pub(super) fn memory_ended_within(&self, moment: Duration) -> bool {
+        self.memory_ended
+            .get()
+            .is_some_and(|ended| ended.elapsed() < moment)
     }
 
     /// Whether the disk of a server that is off is being received.

@@ -35,6 +35,13 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks while the transfer is awaited or under way; the source's question cuts it short.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// The same for a moment after the memory's stream has ended: the guest stands still, and the sooner its disk is
+/// flushed and `ready` is in the log, beside the end of the source's QEMU, the sooner it goes on.
+const LOOK_EVERY_AT_THE_END: Duration = Duration::from_millis(5);
+
+/// How long that moment is at most.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
 /// Between two reports of what an operator has to look at.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
@@ -184,7 +191,11 @@ impl Destination {
                     self.asked = Instant::now();
                     self.ask(log, backoff).await?;
                 }
-                Ok(Next::Wait(LOOK_EVERY))
+                Ok(Next::Wait(if self.desk.memory_ended_within(END_LIMIT) {
+                    LOOK_EVERY_AT_THE_END
+                } else {
+                    LOOK_EVERY
+                }))
             }
             DestinationStep::AskSource => self.ask(log, backoff).await,
             DestinationStep::TellSource => {

@@ -218,8 +218,16 @@ impl PeerService for Peers {
         })?;
         let (outbound, frames) = mpsc::channel(IN_FLIGHT);
         let channel = open.channel();
+        let closing = CancellationToken::new();
+        if channel == TunnelChannel::Memory {
+            let ended = closing.clone();
+            self.agent.handovers.spawn(async move {
+                ended.cancelled().await;
+                desk.memory_has_ended();
+            });
+        }
         self.agent.handovers.spawn(async move {
-            if let Err(error) = relay(socket, inbound, outbound, CancellationToken::new()).await {
+            if let Err(error) = relay(socket, inbound, outbound, closing).await {
                 tracing::debug!(%operation, ?channel, "a stream of the migration broke: {}", chain(&error));
             }
         });

@@ -64,11 +64,10 @@ impl Agent {
         let used_by = |checksum| stood_on.iter().filter(|image| **image == checksum).count();
         all.into_iter()
             .map(|image| v1::CachedImage {
-                checksum: image.record.checksum.to_string(),
-                base_digest: image.record.base_digest.to_string(),
-                virtual_size: image.record.virtual_size,
+                checksum: image.checksum.to_string(),
+                virtual_size: image.virtual_size,
                 disk_size: image.disk_size,
-                used_by: u32::try_from(used_by(image.record.checksum)).unwrap_or(u32::MAX),
+                used_by: u32::try_from(used_by(image.checksum)).unwrap_or(u32::MAX),
             })
             .collect()
     }

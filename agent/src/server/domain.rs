@@ -302,9 +302,13 @@ impl<'a> ServerHere<'a> {
 
     /// Defines the domain if need be, and lets the guest run.
     pub(crate) async fn run(&self) -> Result<(), WorkError> {
+        // A guest that stands still after a migration waits for this: its state is asked first, and alone.
+        match self.state().await?.map(|state| state.power) {
+            Some(PowerState::Running) => return Ok(()),
+            Some(PowerState::Paused) => return self.resume().await,
+            Some(_) | None => {}
+        }
         match self.report().await? {
-            Some(domain) if domain.state.power == PowerState::Running => Ok(()),
-            Some(domain) if domain.state.power == PowerState::Paused => self.resume().await,
             Some(domain) if domain.persistent => self.start().await,
             Some(_) | None => {
                 self.define_xml(self.record().await?.definition()).await?;

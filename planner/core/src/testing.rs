@@ -290,7 +290,6 @@ pub(crate) fn settled(
         };
         inventory.images = vec![CachedImage {
             checksum: spec.image_checksum().expect("servers of tests have an image"),
-            base_digest: Sha256Digest::of(b"base"),
             virtual_size: 1 << 30,
             disk_size: 1 << 20,
             used_by: 1,

@@ -253,7 +253,6 @@ fn unknown_word(field: &'static str, word: &str, allowed: &str) -> FieldError {
 fn read_image(wire: &v1::CachedImage) -> Result<CachedImage, FieldError> {
     Ok(CachedImage {
         checksum: parse("checksum", &wire.checksum)?,
-        base_digest: parse("base_digest", &wire.base_digest)?,
         virtual_size: wire.virtual_size,
         disk_size: wire.disk_size,
         used_by: wire.used_by,

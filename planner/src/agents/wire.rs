@@ -88,9 +88,8 @@ pub(super) fn result(wire: v1::OperationResult) -> Result<AgentResult, FieldErro
     Ok(match wire.result {
         None => AgentResult::Done,
         // Of a removal: there is no base file left to name.
-        Some(Wire::Image(image)) if image.base_digest.is_empty() => AgentResult::Done,
+        Some(Wire::Image(image)) if image.virtual_size == 0 => AgentResult::Done,
         Some(Wire::Image(image)) => AgentResult::Image {
-            base_digest: parse("image.base_digest", &image.base_digest)?,
             virtual_size: image.virtual_size,
             cached: image.cached,
         },

@@ -335,7 +335,6 @@ fn settle(plan: &Plan, mut observed: ObservedFleet) -> (StateDocument, ObservedF
                 };
                 inventory.images = vec![CachedImage {
                     checksum: spec.image_checksum().expect("it has an image"),
-                    base_digest: base,
                     virtual_size: 64 << 20,
                     disk_size: 64 << 20,
                     used_by: 1,

@@ -25,6 +25,7 @@ mod node;
 mod panics;
 mod pki;
 mod process;
+mod slots;
 mod start;
 mod state;
 mod teardown;
@@ -53,6 +54,7 @@ use std::path::Path;
 use std::process::Command;
 
 use node::Holder;
+use slots::Slot;
 use state::{LabState, Role};
 
 /// A running lab; dropping the one that started it takes all of it down.
@@ -65,6 +67,8 @@ pub struct Lab {
     /// Present only in the process that started the lab and owns its life.
     holders: Vec<Holder>,
     at_drop: AtDrop,
+    /// Of the process that started it, so long as it owns its life; the last to go.
+    slot: Option<Slot>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +105,7 @@ impl Lab {
             etcd,
             holders: Vec::new(),
             at_drop: AtDrop::Leave,
+            slot: None,
         })
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::host::{Host, Listening};
 use super::node::{Holder, Life, Node, NodeSpec, View, create_dir};
 use super::process::ProcessRef;
+use super::slots::Slot;
 use super::state::{LabState, Member, Role};
 use super::{AtDrop, Etcd, Lab, LabError, error, network, panics, state, teardown};
 
@@ -57,10 +58,14 @@ impl LabBuilder {
         self
     }
 
-    /// Removes abandoned labs, then brings this one up; returns when every libvirtd and every etcd
-    /// member answers. On an error nothing of it is left.
+    /// Waits for its turn, removes abandoned labs, then brings this one up; returns when every libvirtd and every
+    /// etcd member answers. On an error nothing of it is left.
     pub fn start(self) -> Result<Lab, LabError> {
         panics::remember();
+        let slot = match self.life {
+            Life::Owner => Some(Slot::wait()),
+            Life::Always => None,
+        };
         check_machine(self.etcd)?;
         for removed in teardown::remove_abandoned()? {
             eprintln!("lab: removed the abandoned lab {}", removed.id);
@@ -81,6 +86,7 @@ impl LabBuilder {
                     lab.state.write()?;
                 }
                 lab.holders = holders;
+                lab.slot = slot;
                 lab.at_drop = match self.life {
                     Life::Owner => AtDrop::TakeDown,
                     Life::Always => AtDrop::Leave,

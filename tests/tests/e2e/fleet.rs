@@ -148,13 +148,25 @@ impl<'lab> Fleet<'lab> {
     pub(crate) fn wait_ready(&self, address: &str, server: &Server) {
         let ready = format!("drover-guest: ready uuid={}", server.id);
         wait_for_line(&self.console(&server.host, server), &ready, WAIT_GUEST)
-            .unwrap_or_else(|error| panic!("{address}: {error}"));
+            .unwrap_or_else(|error| panic!("{address}: {error}\n{}", self.processors(server)));
         let log = self.workspace.expect(0, &["server", "console-log", address]);
         assert!(
             log.stdout.lines().any(|line| line.trim_end() == ready),
             "{address}: {}",
             log.stdout
         );
+    }
+
+    /// What the guest's processors do, for a guest that says nothing.
+    fn processors(&self, server: &Server) -> String {
+        let host = self.host(&server.host);
+        let ask = |question: &str| {
+            let command = ["qemu-monitor-command", &server.id, "--hmp", question];
+            host.virsh(&command).unwrap_or_else(|error| error.to_string())
+        };
+        ["info status", "info cpus", "info registers -a"]
+            .map(ask)
+            .join("\n")
     }
 
     pub(crate) fn wait_count(&self, host: &str, server: &Server, at_least: u64) -> u64 {

@@ -214,8 +214,6 @@ impl AgentRequest {
 pub enum AgentResult {
     /// Of [`AgentRequest::EnsureImage`].
     Image {
-        /// Digest of the base file as converted.
-        base_digest: Sha256Digest,
         /// In bytes.
         virtual_size: u64,
         /// It was there already.

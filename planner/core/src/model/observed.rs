@@ -151,8 +151,6 @@ pub struct HostFacts {
 pub struct CachedImage {
     /// Digest of the source's bytes.
     pub checksum: Sha256Digest,
-    /// Digest of the base file as converted.
-    pub base_digest: Sha256Digest,
     /// Virtual size in bytes.
     pub virtual_size: u64,
     /// Size in bytes on the host's disk.

@@ -269,7 +269,6 @@ impl FakeAgent {
             AgentRequest::EnsureImage { image } => {
                 self.images.insert(image.checksum);
                 Ok(AgentResult::Image {
-                    base_digest: image.checksum,
                     virtual_size: 1 << 20,
                     cached: false,
                 })
@@ -589,7 +588,6 @@ impl FakeAgent {
                 .count();
             inventory.images.push(CachedImage {
                 checksum: *checksum,
-                base_digest: *checksum,
                 virtual_size: 1 << 20,
                 disk_size: 1 << 20,
                 used_by: u32::try_from(used_by).expect("few"),
