@@ -4,6 +4,7 @@
 //! one: nothing is planned on it or away from it.
 
 pub(crate) mod attributes;
+mod change;
 mod gone;
 mod hide;
 mod ignore;
@@ -17,6 +18,7 @@ mod scope;
 mod server;
 mod sight;
 mod types;
+mod whereabouts;
 
 use crate::model::{DesiredFleet, HostObservation, ObservedFleet, RecordedFleet};
 use crate::plan::{Drift, DriftKind, Finding, PlanMode, PlanOptions, Reason, Severity, UnobservedHost};

@@ -1,22 +1,18 @@
 //! One server: declared, recorded and found, and the steps that follow.
 
-use super::attributes;
+use super::change::change;
 use super::gone::Gone;
-use super::hide;
 use super::ignore::ignores_drift;
 use super::import::{self, Imports};
 use super::journal::Belief;
 use super::sight::{Sighting, Sightings, is_active};
 use super::types::{FleetDiff, Seat, ServerDiff, ServerStep};
+use super::whereabouts::{Placed, find};
 use crate::model::{
-    AttributeDrift, DesiredFleet, Ignored, Lifecycle, ObservedDomain, Power, RecordedFleet, Removed,
-    SavedConfiguration, ServerRecord, ServerSpec,
+    AttributeDrift, DesiredFleet, Ignored, Lifecycle, ObservedDomain, RecordedFleet, Removed, ServerSpec,
 };
-use crate::plan::{
-    AsIt, Blocked, BlockedBy, Drift, DriftHandling, DriftKind, Finding, Impact, PlanMode, Reason, Severity,
-    cells,
-};
-use drover_types::{Address, Epoch, Generation, HostName, Lineage, OperationId, PowerState, ServerId};
+use crate::plan::{AsIt, Drift, DriftHandling, DriftKind, Finding, PlanMode, Reason, Severity, cells};
+use drover_types::{Address, Epoch, Generation, HostName, Lineage, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the comparison of every server needs.
@@ -45,7 +41,7 @@ impl Context<'_> {
     }
 
     /// Whether a server shall have other NUMA cells than it has.
-    fn is_reseated(
+    pub(super) fn is_reseated(
         &self,
         before: &ServerSpec,
         after: &ServerSpec,
@@ -60,7 +56,7 @@ impl Context<'_> {
     }
 
     /// What is altered in a domain and to be spoken of.
-    fn drift_of(&self, address: &Address, domain: &ObservedDomain) -> Vec<AttributeDrift> {
+    pub(super) fn drift_of(&self, address: &Address, domain: &ObservedDomain) -> Vec<AttributeDrift> {
         match self.drift {
             DriftHandling::Ignore => Vec::new(),
             DriftHandling::Heal => {
@@ -74,7 +70,7 @@ impl Context<'_> {
     }
 
     /// Whether the power state that is found is left alone.
-    fn leaves_power(&self, address: &Address) -> bool {
+    pub(super) fn leaves_power(&self, address: &Address) -> bool {
         match self.drift {
             DriftHandling::Ignore => true,
             DriftHandling::Heal => self
@@ -84,7 +80,7 @@ impl Context<'_> {
     }
 }
 
-fn finding(severity: Severity, address: &Address, message: String, hint: &str) -> Finding {
+pub(super) fn finding(severity: Severity, address: &Address, message: String, hint: &str) -> Finding {
     Finding {
         severity,
         address: Some(address.clone()),
@@ -283,416 +279,4 @@ fn unplaced(
             why: context.gone.why(address),
         });
     }
-}
-
-/// A server that the store has on a host.
-struct Placed<'a> {
-    record: &'a ServerRecord,
-    host: &'a HostName,
-    epoch: Epoch,
-}
-
-/// Finds out where it really is; false where nothing more may be planned on it.
-fn find(
-    context: &Context<'_>,
-    address: &Address,
-    placed: &Placed<'_>,
-    sighting: Option<&Sighting<'_>>,
-    server: &mut ServerDiff,
-    diff: &mut FleetDiff,
-) -> bool {
-    let nothing = Sighting::default();
-    let sighting = sighting.unwrap_or(&nothing);
-    let active: Vec<(&HostName, &ObservedDomain)> = sighting.active().collect();
-    let settle = server.settle.clone();
-    let mut hold = |severity, message: String, hint: &str| {
-        server.held_back = true;
-        diff.findings.push(finding(severity, address, message, hint));
-        false
-    };
-    if let [(first, _), (second, _), ..] = active.as_slice() {
-        return hold(
-            Severity::Error,
-            format!("two copies of it run, on {first} and on {second}"),
-            "stop the wrong one with virsh destroy, then plan again",
-        );
-    }
-    if context.sightings.inventory(placed.host).is_none() {
-        server.held_back = true;
-        if let [(other, _)] = active.as_slice() {
-            diff.findings.push(finding(
-                Severity::Error,
-                address,
-                format!(
-                    "it runs on {other}, and {} where it is recorded did not answer",
-                    placed.host
-                ),
-                "bring that host back, or fence it, then plan again",
-            ));
-        }
-        return false;
-    }
-    if context.replaced.contains(placed.host) {
-        server.held_back = true;
-        return false;
-    }
-    let here = sighting.on(placed.host);
-    let found = match active.as_slice() {
-        [(host, domain), ..] => Some((*host, *domain)),
-        [] => here
-            .map(|domain| (placed.host, domain))
-            .or_else(|| sighting.domains.first().copied()),
-    };
-    let Some((host, domain)) = found else {
-        // Its create is under way: apply hears how it ends before anything else.
-        if is_worked_on(context, &settle, placed.host) {
-            server.seat = Some(Seat {
-                host: placed.host.clone(),
-                epoch: placed.epoch,
-                running: true,
-            });
-            return false;
-        }
-        if let Some(silent) = context.silent.first() {
-            return hold(
-                Severity::Error,
-                format!(
-                    "its domain is gone from {}, and may be on {silent}, which did not answer",
-                    placed.host
-                ),
-                "bring that host back, or accept it with --allow-unreachable",
-            );
-        }
-        server.seat = Some(Seat {
-            host: placed.host.clone(),
-            epoch: placed.epoch,
-            running: false,
-        });
-        match context.drift {
-            DriftHandling::Ignore => {}
-            DriftHandling::Heal => diff.drift.push(Drift {
-                address: address.clone(),
-                server: server.id,
-                host: placed.host.clone(),
-                what: DriftKind::DomainGone,
-            }),
-        }
-        return true;
-    };
-    if domain.migration.is_some() {
-        return hold(
-            Severity::Warning,
-            format!("a hand-over of it is not finished on {host}"),
-            "the two hosts finish it by themselves; plan again in a moment",
-        );
-    }
-    server.seat = Some(Seat {
-        host: host.clone(),
-        epoch: domain.held_epoch.unwrap_or(placed.epoch),
-        running: is_active(domain.power_state) || is_worked_on(context, &settle, host),
-    });
-    if host != placed.host {
-        diff.drift.push(Drift {
-            address: address.clone(),
-            server: server.id,
-            host: host.clone(),
-            what: DriftKind::Moved {
-                from: placed.host.clone(),
-            },
-        });
-    }
-    match domain.held_epoch {
-        Some(epoch) if host == placed.host && epoch == placed.epoch => {}
-        Some(epoch) => {
-            server.burnt = server.burnt.max(epoch);
-            if host == placed.host {
-                diff.drift.push(Drift {
-                    address: address.clone(),
-                    server: server.id,
-                    host: host.clone(),
-                    what: DriftKind::Epoch {
-                        recorded: placed.epoch,
-                        found: epoch,
-                    },
-                });
-            }
-            server.steps.push(ServerStep::Adopt {
-                why: Reason::EpochAdvanced,
-            });
-        }
-        None if server.imported.is_some() => {
-            return hold(
-                Severity::Error,
-                format!(
-                    "it was imported on {}, and moved to {host} outside Drover, which has no definition to hold it to",
-                    placed.host
-                ),
-                "move it back with virsh, or take it out of the records with `drover state rm` and import it from there",
-            );
-        }
-        None => {
-            let leftover = sighting
-                .held_on(placed.host)
-                .filter(|_| host != placed.host)
-                .map(|epoch| (placed.host.clone(), epoch));
-            server.steps.push(ServerStep::TakeOver {
-                why: Reason::MovedOutside {
-                    from: placed.host.clone(),
-                    to: host.clone(),
-                },
-                leftover,
-            });
-        }
-    }
-    for (other, _) in sighting
-        .domains
-        .iter()
-        .filter(|(other, _)| *other != host && *other != placed.host)
-    {
-        diff.findings.push(finding(
-            Severity::Warning,
-            address,
-            format!("{other} has a domain of it that is off, and does not hold it"),
-            "remove it there with virsh undefine",
-        ));
-    }
-    true
-}
-
-/// Whether one of a server's open operations runs on that host now: what is found there is on its way to
-/// something else, and nobody has altered it. Apply hears how the operation ends before anything else.
-fn is_worked_on(context: &Context<'_>, open: &[OperationId], host: &HostName) -> bool {
-    open.iter()
-        .any(|id| context.sightings.operation(host, *id) == Some(true))
-}
-
-/// As declared against as found.
-fn change(
-    context: &Context<'_>,
-    address: &Address,
-    placed: &Placed<'_>,
-    sighting: Option<&Sighting<'_>>,
-    server: &mut ServerDiff,
-    diff: &mut FleetDiff,
-) {
-    let Some(desired) = server.desired.clone() else {
-        let stays = context.mode != PlanMode::Destroy
-            && context
-                .removed
-                .iter()
-                .any(|removed| !removed.destroy && removed.covers(address));
-        server.steps.push(if stays {
-            ServerStep::Release {
-                why: Reason::Forgotten,
-            }
-        } else {
-            ServerStep::Delete {
-                why: context.gone.why(address),
-            }
-        });
-        return;
-    };
-    let seat = server
-        .seat
-        .clone()
-        .expect("find() gives every server that goes on a seat");
-    let domain = sighting.and_then(|sighting| sighting.on(&seat.host));
-    let unfinished = is_worked_on(context, &server.settle, &seat.host);
-    let leaves_power = unfinished || context.leaves_power(address);
-    let compared = attributes::compare(&placed.record.spec, &desired);
-    let mut block = |verb: &str, why: Reason, by: BlockedBy, hint: &str| {
-        diff.blocked.push(Blocked {
-            address: address.clone(),
-            verb: verb.to_owned(),
-            why,
-            by,
-            hint: hint.to_owned(),
-        });
-    };
-    let reseated =
-        server.imported.is_none() && context.is_reseated(&placed.record.spec, &desired, &seat.host, domain);
-    // No image is under the disks of an imported server: one that is declared for it says what comes in its place.
-    let image = compared.image && (server.imported.is_none() || compared.other_image);
-    if image && desired.image.is_none() {
-        block(
-            "rebuild",
-            Reason::ImageChanged,
-            BlockedBy::NoImage,
-            "set its image back: only an imported server goes without",
-        );
-        return;
-    }
-    if image {
-        if desired.allow_rebuild {
-            server.steps.push(ServerStep::Rebuild {
-                why: Reason::ImageChanged,
-            });
-        } else {
-            block(
-                "rebuild",
-                Reason::ImageChanged,
-                BlockedBy::DataLoss,
-                "write allow_rebuild = true in the server to replace its root disk, or set the image back",
-            );
-        }
-        return;
-    }
-    if server.imported.is_some() && (compared.size || compared.disk_grows || compared.disk_shrinks) {
-        block(
-            "update",
-            Reason::SizeChanged,
-            BlockedBy::Imported {
-                host: seat.host.clone(),
-            },
-            "give it a flavor of the size that it has, or replace it (--replace): its disks stay on the host then, and \
-             are no longer used",
-        );
-        return;
-    }
-    if compared.disk_shrinks {
-        let by = BlockedBy::DiskShrinks {
-            has: hide::unless_hidden(
-                "disk",
-                &placed.record.spec.sensitive,
-                placed.record.spec.size.disk,
-            ),
-            asked: hide::unless_hidden("disk", &desired.sensitive, desired.size.disk),
-        };
-        block(
-            "update",
-            Reason::SizeChanged,
-            by,
-            "give it a flavor whose disk is as large; a smaller disk needs a server of another name",
-        );
-        return;
-    }
-    let Some(domain) = domain else {
-        match context.drift {
-            DriftHandling::Ignore => return,
-            DriftHandling::Heal => {}
-        }
-        let why = Reason::DomainGone {
-            host: seat.host.clone(),
-        };
-        let held = sighting
-            .and_then(|sighting| sighting.held_on(&seat.host))
-            .is_some();
-        if !held && server.imported.is_some() {
-            block(
-                "update",
-                why,
-                BlockedBy::Imported {
-                    host: seat.host.clone(),
-                },
-                "define it again with virsh, or take it out of the records with `drover state rm`; its disks are where \
-                 they were",
-            );
-            return;
-        }
-        server.steps.push(if held {
-            ServerStep::Update {
-                why,
-                impact: Impact::Reboot,
-            }
-        } else {
-            ServerStep::Rebuild { why }
-        });
-        return;
-    };
-    let drifted = if unfinished {
-        Vec::new()
-    } else {
-        context.drift_of(address, domain)
-    };
-    server.keeps_power = leaves_power && !compared.power;
-    // What an update does to the guest beside what it is for: one that runs and shall not is shut down.
-    let stops = seat.running && desired.power == Power::Off && !server.keeps_power;
-    let impact = |restarts: bool, otherwise: Impact| match seat.running {
-        true if restarts || stops => Impact::Reboot,
-        true => otherwise,
-        false => Impact::None,
-    };
-    if let Some(found) = power_drift(placed.record.spec.power, domain.power_state).filter(|_| !leaves_power) {
-        diff.drift.push(Drift {
-            address: address.clone(),
-            server: server.id,
-            host: seat.host.clone(),
-            what: DriftKind::Power {
-                recorded: placed.record.spec.power.as_str().to_owned(),
-                found,
-            },
-        });
-    }
-    if !drifted.is_empty() {
-        diff.drift.push(Drift {
-            address: address.clone(),
-            server: server.id,
-            host: seat.host.clone(),
-            what: DriftKind::Attributes {
-                attributes: drifted.clone(),
-            },
-        });
-    }
-    // The agent puts all of it right whenever it changes anything.
-    let drift_restarts = drifted.iter().any(|drift| match drift.configuration {
-        SavedConfiguration::Live => !drift.heals_live,
-        SavedConfiguration::Persistent => false,
-    });
-    if compared.size || compared.disk_grows {
-        server.steps.push(ServerStep::Update {
-            why: Reason::SizeChanged,
-            impact: impact(compared.size || reseated || drift_restarts, Impact::Live),
-        });
-    } else if reseated {
-        server.steps.push(ServerStep::Update {
-            why: Reason::CellsChanged,
-            impact: impact(true, Impact::None),
-        });
-    } else if !drifted.is_empty() {
-        let names: BTreeSet<&str> = drifted.iter().map(|drift| drift.attribute.as_str()).collect();
-        server.steps.push(ServerStep::Update {
-            why: Reason::AttributeDrift {
-                attributes: names.into_iter().map(str::to_owned).collect(),
-            },
-            impact: impact(drift_restarts, Impact::None),
-        });
-    } else if let Some(from) = domain
-        .mark
-        .as_ref()
-        .map(|mark| &mark.address)
-        .filter(|marked| *marked != address)
-    {
-        server.steps.push(ServerStep::Update {
-            why: Reason::Moved { from: from.clone() },
-            impact: impact(false, Impact::Live),
-        });
-    } else if let Some(found) =
-        power_drift(desired.power, domain.power_state).filter(|_| compared.power || !leaves_power)
-    {
-        let why = if compared.power {
-            Reason::PowerChanged
-        } else {
-            Reason::PowerDrift { found }
-        };
-        server.steps.push(ServerStep::SetPower {
-            power: desired.power,
-            why,
-        });
-    } else if !compared.attributes.is_empty() {
-        server.steps.push(ServerStep::Record {
-            why: Reason::AttributesChanged {
-                attributes: compared.attributes,
-            },
-        });
-    }
-}
-
-/// The state found, where it is not what is wanted.
-fn power_drift(wanted: Power, found: PowerState) -> Option<PowerState> {
-    let fits = match (wanted, found) {
-        (Power::On, PowerState::Running | PowerState::Suspended) => true,
-        (Power::Off, PowerState::Shutdown | PowerState::ShuttingDown) => true,
-        (Power::On, _) | (Power::Off, _) => false,
-    };
-    (!fits).then_some(found)
 }

@@ -1,24 +1,24 @@
 //! The source's side of one hand-over, driven until it is settled: look, take the one step that the table
 //! gives, look again. It needs neither the planner nor the store, and goes on after a restart of the agent.
 
-use super::desk::{Backoff, Desk, End};
-use super::destination::tidy;
-use super::file::HandoverFile;
-use super::link::{Link, LinkError};
-use super::own_process::OwnProcess;
-use super::transfer::{self, TransferError};
-use super::words::{destination_word, power_word};
+mod speech;
+
 use crate::agent::Agent;
 use crate::hypervisor::{DomainState, JobProgress};
+use crate::migration::desk::{Backoff, Desk, End};
+use crate::migration::destination::tidy;
+use crate::migration::file::HandoverFile;
+use crate::migration::link::{Link, LinkError};
+use crate::migration::own_process::OwnProcess;
+use crate::migration::transfer::{self, TransferError};
 use crate::operations::chain;
 use crate::server::{ServerHere, WorkError};
 use drover_agent_core::handover::{
-    HandoverLog, HandoverMode, HandoverSide, Heard, Patience, SourceDomain, SourceJob, SourceLog,
-    SourceSight, SourceStep, source_step,
+    HandoverLog, HandoverMode, HandoverSide, Patience, SourceDomain, SourceJob, SourceLog, SourceSight,
+    SourceStep, source_step,
 };
 use drover_agent_core::oplog::Record;
-use drover_agent_core::power::WantedPower;
-use drover_proto::v1::{HandoverRecord, HandoverRequest, HandoverState, OperationProgress};
+use drover_proto::v1::{HandoverRequest, OperationProgress};
 use drover_types::{Epoch, OperationId, PowerState, ServerId};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -406,99 +406,6 @@ impl Drive {
         self.started = true;
         self.waiting_since = Instant::now();
         self.transfer = Some(tokio::spawn(job.run()));
-    }
-
-    async fn say(&mut self, step: SourceStep, log: &HandoverLog) -> Result<Next, StepError> {
-        if step == SourceStep::AskDestination {
-            self.ask(log).await
-        } else {
-            self.tell(log).await
-        }
-    }
-
-    async fn ask(&mut self, log: &HandoverLog) -> Result<Next, StepError> {
-        let question = self.source.question(log);
-        if self.started {
-            // It looks at once, and flushes, before it answers.
-            let confirmed = self
-                .source
-                .link
-                .confirm_ready(&self.source.agent, question.clone())
-                .await;
-            if let Err(error) = confirmed {
-                self.source.desk.hear_destination(Heard::NoAnswer);
-                return Err(StepError::Link(error));
-            }
-        }
-        let answer = self.source.link.get(&self.source.agent, question).await;
-        self.hear(answer)
-    }
-
-    /// Asks or tells the destination. Where libvirt's final word is outstanding it ends that: a destination that has
-    /// not got everything, or is not reached, answers late or never.
-    async fn speak(&mut self, step: SourceStep, log: &HandoverLog) -> Result<Next, StepError> {
-        let Some(mut transfer) = self.transfer.take() else {
-            return self.say(step, log).await;
-        };
-        // What is cut off here is said again, and a join handle may be polled again.
-        tokio::select! {
-            answer = self.say(step, log) => {
-                self.transfer = Some(transfer);
-                answer
-            }
-            ended = &mut transfer => {
-                self.has_ended(ended);
-                Ok(Next::Look)
-            }
-        }
-    }
-
-    async fn tell(&mut self, log: &HandoverLog) -> Result<Next, StepError> {
-        let HandoverSide::Source { log: record, .. } = log.side else {
-            return Ok(Next::Look);
-        };
-        let word = if record == SourceLog::Released {
-            HandoverRecord::Released
-        } else {
-            HandoverRecord::Aborted
-        };
-        let server = self.source.server;
-        let wanted = self
-            .source
-            .agent
-            .operations
-            .log()
-            .read(move |state| state.wanted_power(server))
-            .await;
-        let power = wanted.map_err(WorkError::Log)?.unwrap_or(WantedPower::Off);
-        let question = self.source.question(log);
-        let answer = self
-            .source
-            .link
-            .tell(&self.source.agent, question, word, power_word(power))
-            .await;
-        self.hear(answer)
-    }
-
-    fn hear(&mut self, answer: Result<HandoverState, LinkError>) -> Result<Next, StepError> {
-        let state = match answer {
-            Ok(state) => state,
-            Err(error) => {
-                self.source.desk.hear_destination(Heard::NoAnswer);
-                return Err(StepError::Link(error));
-            }
-        };
-        let word = HandoverRecord::try_from(state.record)
-            .ok()
-            .and_then(destination_word);
-        let word = word.ok_or(StepError::Answer(state.record))?;
-        let before = self.source.desk.destination_said();
-        self.source.desk.hear_destination(Heard::Said(word));
-        if before == Heard::Said(word) {
-            return Ok(Next::Wait(self.backoff.failed()));
-        }
-        self.backoff.worked();
-        Ok(Next::Look)
     }
 
     async fn sample(&self) {
