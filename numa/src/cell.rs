@@ -174,6 +174,49 @@ impl Cell {
         found.map(Some)
     }
 
+    /// How many more processors of that policy it has.
+    pub(super) fn vcpus_left(&self, policy: CpuPolicy, limits: NumaLimits) -> u64 {
+        match policy {
+            CpuPolicy::Dedicated => self.free_dedicated() as u64,
+            // The cast saturates.
+            CpuPolicy::Shared => {
+                let promised = (self.cpus as f64 * limits.cpu_ratio.get()) as u64;
+                promised.saturating_sub(self.cpus_used).min(self.cpus)
+            }
+        }
+    }
+
+    /// How much memory it has for a guest's cell, of its policy and in its pages.
+    pub(super) fn memory_mib_left(&self, guest: &GuestCell, limits: NumaLimits) -> u64 {
+        let in_pages = |size: u64| {
+            self.pages.get(&size).map_or(0, |(total, used)| {
+                total.saturating_sub(*used).saturating_mul(size) / KIB_IN_MIB
+            })
+        };
+        let all = self.pages.keys().copied();
+        let smallest = all.clone().next();
+        match (guest.page, guest.policy) {
+            (Some(PageSize::Kib(size)), _) => in_pages(size),
+            (Some(PageSize::Small), _) => smallest.map_or(0, in_pages),
+            (Some(PageSize::Large), _) => all
+                .filter(|size| Some(*size) != smallest)
+                .map(in_pages)
+                .max()
+                .unwrap_or(0),
+            (Some(PageSize::Any), _) => all.map(in_pages).max().unwrap_or(0),
+            (None, CpuPolicy::Dedicated) => {
+                let free = u64::try_from(self.free_memory()).unwrap_or(0);
+                smallest.map_or(free, |size| free.min(in_pages(size)))
+            }
+            (None, CpuPolicy::Shared) => {
+                let promised = (self.memory_mib as f64 * limits.ram_ratio.get()) as u64;
+                let left = promised.saturating_sub(self.memory_used_mib).min(self.memory_mib);
+                let all_of = |size: u64| self.pages[&size].0.saturating_mul(size) / KIB_IN_MIB;
+                smallest.map_or(left, |size| left.min(all_of(size)))
+            }
+        }
+    }
+
     /// As Nova's `_pack_instance_onto_cores`: emptier cores first, and threads of one core together.
     fn pin(&self, guest: &GuestCell) -> Option<Pins> {
         let wanted = usize::try_from(guest.vcpus).ok()?;

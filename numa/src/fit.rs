@@ -1,6 +1,7 @@
 //! A guest's cells on a host's: the first choice, in Nova's order, that holds them.
 
 use super::cell::Cell;
+use super::shortage::Shortage;
 use super::{CellUse, CpuPolicy, GuestCell, NumaCell, ThreadPolicy};
 use drover_types::Ratio;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub enum Misfit {
     Full {
         /// How many cells are asked for.
         wanted: usize,
+        /// What the largest of them asks, and the most that one cell of the host has of each.
+        short: Shortage,
     },
 }
 
@@ -45,13 +48,8 @@ impl fmt::Display for Misfit {
                 write!(f, "wants {wanted} NUMA cells, the host has {found}")
             }
             Self::NoThreads => f.write_str("wants threads of one core, the host's cores have one each"),
-            Self::Full { wanted: 1 } => {
-                f.write_str("no NUMA cell has the processors, memory and pages left for it")
-            }
-            Self::Full { wanted } => write!(
-                f,
-                "no {wanted} NUMA cells have the processors, memory and pages left for it"
-            ),
+            Self::Full { wanted: 1, short } => write!(f, "no NUMA cell has {short}"),
+            Self::Full { wanted, short } => write!(f, "no {wanted} NUMA cells have {short}"),
         }
     }
 }
@@ -131,7 +129,8 @@ impl Cells {
         if search.descend(&mut chosen) {
             return Ok(chosen);
         }
-        Err(Misfit::Full { wanted })
+        let short = Shortage::of(&self.0, guest, limits);
+        Err(Misfit::Full { wanted, short })
     }
 
     fn wants_threads(&self, guest: &[GuestCell]) -> bool {

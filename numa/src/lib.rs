@@ -9,6 +9,7 @@ mod cpu_set;
 mod fit;
 mod guest;
 mod host;
+mod shortage;
 
 pub use cpu_set::{CpuSet, CpuSetError};
 pub use fit::{Beside, Cells, Misfit, NumaLimits, Seat};

@@ -107,7 +107,7 @@ fn pinned_servers_share_no_processor_and_what_does_not_fit_is_explained() {
         .drover(&["plan"])
         .exits(1)
         .says("server.db[4] cannot be created")
-        .says("n1 NUMATopologyFilter: no NUMA cell has the processors, memory and pages left for it")
+        .says("n1 NUMATopologyFilter: no NUMA cell has 2 processors for it alone (at most 0 left)")
         .says("n2 NUMATopologyFilter:");
     fleet
         .drover(&["capacity", "--flavor", "flavor.pinned"])
@@ -138,7 +138,7 @@ fn a_host_that_has_no_room_any_more_gives_way_to_the_next() {
     fleet
         .drover(&["plan"])
         .exits(1)
-        .says("n1 NUMATopologyFilter: no NUMA cell has the processors");
+        .says("n1 NUMATopologyFilter: no NUMA cell has 2 processors for it alone (at most 0 left)");
 }
 
 #[test]
