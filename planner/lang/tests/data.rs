@@ -2,8 +2,9 @@
 
 mod support;
 
+use drover_core::plan::{Check, CheckStatus};
 use drover_core::record::{Entry, Layout, Records};
-use drover_lang::config::{Identities, resolve_placed};
+use drover_lang::config::{Identities, Scope, VariableSource, resolve_placed};
 use drover_lang::functions::NoFiles;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -90,8 +91,9 @@ fn records() -> Records {
     }
 }
 
-fn plan(text: &str) -> Outcome {
-    let identities = match new_store() {
+/// A store that was read, with these records.
+fn read() -> Identities {
+    match new_store() {
         Identities::Read {
             lineage,
             servers,
@@ -106,11 +108,27 @@ fn plan(text: &str) -> Outcome {
             records: Some(Arc::new(records())),
         },
         Identities::Unread => Identities::Unread,
-    };
+    }
+}
+
+fn plan(text: &str) -> Outcome {
+    plan_with(text, &[])
+}
+
+fn plan_with(text: &str, variables: &[VariableSource]) -> Outcome {
     load(
         &[("main.hcl", &format!("{BASE}{text}"))],
-        &inputs(&[], identities),
+        &inputs(variables, read()),
     )
+}
+
+/// What the conditions came to once hosts are known.
+fn checks(outcome: &Outcome) -> Vec<Check> {
+    let evaluated = outcome
+        .evaluated
+        .as_ref()
+        .unwrap_or_else(|| panic!("{}", outcome.rendered));
+    resolve_placed(evaluated, &BTreeMap::new(), &NoFiles).checks
 }
 
 fn value(outcome: &Outcome, name: &str) -> Json {
@@ -266,8 +284,7 @@ data "host" "n2" {{
     };
     let good = plan(&block("self.availability_zone == \"rack-2\""));
     assert_eq!(good.rendered, "");
-    let evaluated = good.evaluated.expect("no errors");
-    let checks = resolve_placed(&evaluated, &BTreeMap::new(), &NoFiles).checks;
+    let checks = checks(&good);
     let [check] = &checks[..] else {
         panic!("{checks:?}")
     };
@@ -281,4 +298,226 @@ data "host" "n2" {{
     ] {
         assert!(bad.rendered.contains(said), "{said}: {}", bad.rendered);
     }
+}
+
+const CHECK: &str = r#"
+check "gateway" {
+  data "server" "gateway" {
+    project = "network"
+  }
+  assert {
+    condition     = data.server.gateway.host == "n9"
+    error_message = "the gateway is on ${data.server.gateway.host}"
+  }
+  assert {
+    condition     = drover.fleet == "test"
+    error_message = "this is no test"
+  }
+}
+"#;
+
+#[test]
+fn a_check_reads_what_its_own_asserts_are_about() {
+    let outcome = plan(CHECK);
+    let all = checks(&outcome);
+    let [check] = &all[..] else { panic!("{all:?}") };
+    assert_eq!(
+        (check.address.as_str(), check.status()),
+        ("check.gateway", CheckStatus::Fail)
+    );
+    assert_eq!(check.instances[0].problems, ["this is no test"]);
+    assert_eq!(outcome.rendered.matches("warning: ").count(), 1);
+    let moved = plan(&CHECK.replace("\"n9\"", "\"n1\""));
+    assert!(
+        moved.rendered.contains("the gateway is on n9"),
+        "{}",
+        moved.rendered
+    );
+}
+
+#[test]
+fn a_check_that_finds_nothing_fails_with_a_warning_and_nothing_stops() {
+    let outcome = plan(&CHECK.replace("gateway", "gatewy"));
+    insta::assert_snapshot!("not_found_in_a_check", outcome.rendered);
+    let all = checks(&outcome);
+    let [check] = &all[..] else { panic!("{all:?}") };
+    assert_eq!(check.status(), CheckStatus::Fail);
+    assert_eq!(
+        check.instances[0].problems,
+        [
+            "The store records no server.gatewy in the project network.",
+            "this is no test"
+        ]
+    );
+    // One whose asserts all hold, or ask for nothing of it, fails too; so does one without a project to ask.
+    for (project, problem) in [
+        (
+            "network",
+            "The store records no server.web[7] in the project network.",
+        ),
+        (
+            "netwrk",
+            "The store holds nothing of a project netwrk. There are network.",
+        ),
+    ] {
+        let outcome = plan(&format!(
+            r#"
+check "there" {{
+  data "server" "web" {{
+    project = "{project}"
+    address = "server.web[7]"
+  }}
+  assert {{
+    condition     = true
+    error_message = "never so"
+  }}
+}}
+"#
+        ));
+        let all = checks(&outcome);
+        assert_eq!(all[0].instances[0].problems, [problem]);
+        assert_eq!(all[0].status(), CheckStatus::Fail);
+        assert!(outcome.rendered.starts_with("warning: "), "{}", outcome.rendered);
+    }
+}
+
+#[test]
+fn what_a_check_asks_for_is_not_told_where_it_is_sensitive() {
+    let text = r#"
+variable "name" {
+  sensitive = true
+}
+check "there" {
+  data "host" "one" { name = var.name }
+  assert {
+    condition     = data.host.one.state == "active"
+    error_message = "not active"
+  }
+}
+"#;
+    let given = VariableSource::Argument {
+        text: "name=n11".to_owned(),
+    };
+    let outcome = plan_with(text, &[given]);
+    assert!(
+        outcome.rendered.starts_with("warning: Nothing found"),
+        "{}",
+        outcome.rendered
+    );
+    let told = format!("{}{:?}", outcome.rendered, checks(&outcome));
+    assert!(!told.contains("n1"), "{told}");
+}
+
+/// As in `drover validate`, and in `drover test`, where there is no store to ask.
+#[test]
+fn a_check_whose_data_was_not_read_is_open() {
+    let text = format!("{BASE}{}", CHECK.replace("\"test\"", "\"prod\""));
+    for identities in [Identities::Unread, new_store()] {
+        let outcome = load(&[("main.hcl", &text)], &inputs(&[], identities));
+        assert_eq!(outcome.rendered, "");
+        assert_eq!(checks(&outcome)[0].status(), CheckStatus::Unknown);
+    }
+}
+
+#[test]
+fn each_instance_of_a_module_has_its_own_finding() {
+    let shop = r#"
+variable "host" {}
+check "there" {
+  data "host" "own" { name = var.host }
+  assert {
+    condition     = data.host.own.availability_zone == "rack-1"
+    error_message = "${var.host} is in ${data.host.own.availability_zone}"
+  }
+}
+"#;
+    let main = format!(
+        "{BASE}module \"shop\" {{\n  source = \"./shop\"\n  for_each = toset([\"n1\", \"n2\", \"n4\"])\n  host = each.key\n}}\n"
+    );
+    let outcome = load(
+        &[("main.hcl", &main), ("shop/main.hcl", shop)],
+        &inputs(&[], read()),
+    );
+    let all = checks(&outcome);
+    let [check] = &all[..] else { panic!("{all:?}") };
+    assert_eq!(check.address, "module.shop.check.there");
+    let instances = check.instances.iter();
+    let found: Vec<(&str, CheckStatus, &[String])> = instances
+        .map(|one| (one.address.as_str(), one.status, &one.problems[..]))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("module.shop[\"n1\"].check.there", CheckStatus::Pass, &[][..]),
+            (
+                "module.shop[\"n2\"].check.there",
+                CheckStatus::Fail,
+                &["n2 is in rack-2".to_owned()][..]
+            ),
+            (
+                "module.shop[\"n4\"].check.there",
+                CheckStatus::Fail,
+                &["The store records no host n4 in the project default.".to_owned()][..]
+            ),
+        ]
+    );
+}
+
+#[test]
+fn data_in_a_check_is_known_there_alone() {
+    insta::assert_snapshot!(
+        "scoped_mistakes",
+        plan(
+            r#"
+data "host" "n2" {}
+check "one" {
+  data "host" "n1" {}
+  assert {
+    condition     = data.host.n1.state == "active" && data.host.n2.state == "active"
+    error_message = "not active"
+  }
+}
+check "other" {
+  data "host" "n2" {
+    count = 2
+    lifecycle {
+      postcondition {
+        condition     = true
+        error_message = "x"
+      }
+    }
+  }
+  data "host" "n3" {
+    for_each = toset(["a"])
+  }
+  assert {
+    condition     = data.host.n1.state == "active"
+    error_message = "not active"
+  }
+}
+check "itself" {
+  data "host" "self" { name = data.host.self.name }
+  assert {
+    condition     = data.host.selv.state == "active"
+    error_message = "not active"
+  }
+}
+output "outside" { value = data.host.n1.address }
+locals { typo = data.host.n0 }
+server "x" {
+  flavor = flavor.small
+  image  = image.debian
+  data "host" "n1" {}
+}
+"#
+        )
+        .rendered
+    );
+    let outcome = plan(&CHECK.replace("gateway", "gate"));
+    let evaluated = outcome.evaluated.expect("no errors");
+    let (scope, ..) = Scope::of(&evaluated, &BTreeMap::new(), &NoFiles);
+    let answer = scope.answer("data.server.gate.host", &NoFiles);
+    assert_eq!(answer.text, None);
+    let said = answer.found.to_json(&answer.sources);
+    assert_eq!(said[0].summary, "Reference to scoped data");
 }

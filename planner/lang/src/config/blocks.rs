@@ -115,6 +115,24 @@ const SERVER_LIFECYCLE: &[BlockSchema] = &[block(
 .with(CONDITIONS)
 .once()];
 
+/// What the store records.
+const DATA: BlockSchema = block(
+    "data",
+    &["type", "name"],
+    &[
+        optional("project", "\"network\""),
+        optional("name", "\"n1\""),
+        optional("address", "\"server.db\""),
+        optional("labels", "{ ssd = \"true\" }"),
+        optional("availability_zone", "\"rack-1\""),
+        optional("state", "\"active\""),
+        optional("host", "\"n1\""),
+        COUNT,
+        FOR_EACH,
+    ],
+)
+.with(&[CONDITIONS_LIFECYCLE]);
+
 /// The blocks of a file.
 pub(super) const ROOT: &[BlockSchema] = &[
     block(
@@ -281,22 +299,7 @@ pub(super) const ROOT: &[BlockSchema] = &[
             FOR_EACH,
         ],
     ),
-    block(
-        "data",
-        &["type", "name"],
-        &[
-            optional("project", "\"network\""),
-            optional("name", "\"n1\""),
-            optional("address", "\"server.db\""),
-            optional("labels", "{ ssd = \"true\" }"),
-            optional("availability_zone", "\"rack-1\""),
-            optional("state", "\"active\""),
-            optional("host", "\"n1\""),
-            COUNT,
-            FOR_EACH,
-        ],
-    )
-    .with(&[CONDITIONS_LIFECYCLE]),
+    DATA,
     block(
         "module",
         NAME,
@@ -320,7 +323,7 @@ pub(super) const ROOT: &[BlockSchema] = &[
         ],
     )
     .with(&[block("precondition", &[], CONDITION)]),
-    block("check", NAME, &[]).with(&[block("assert", &[], CONDITION)]),
+    block("check", NAME, &[]).with(&[DATA.once(), block("assert", &[], CONDITION)]),
 ];
 
 const CAPACITY: BlockSchema = block(

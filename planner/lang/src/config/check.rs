@@ -43,6 +43,7 @@ fn check_folder(program: &Program, folder: &Folder, found: &mut Diagnostics) {
         found,
         itself: Itself::Nothing,
         items: Vec::new(),
+        check: None,
     };
     for declared in declarations.variables.values() {
         for attribute in declared
@@ -65,14 +66,18 @@ fn check_folder(program: &Program, folder: &Folder, found: &mut Diagnostics) {
     if let Some(declared) = &declarations.settings {
         checker.settings(declared, &declared.block.body);
     }
-    for declared in declarations.outputs.values().chain(declarations.checks.values()) {
-        each_expression(&declared.block.body, &mut |expression| {
-            checker.expression(declared.file, &declared.title, expression, Allowed::Declared);
-        });
+    for declared in declarations.outputs.values() {
+        checker.body(declared);
+    }
+    for (name, declared) in &declarations.checks {
+        checker.check = Some(name.clone());
+        checker.body(declared);
     }
     for declared in declarations.resources.values().chain(declarations.data.values()) {
+        checker.check = declared.check.clone();
         checker.resource(declared);
     }
+    checker.check = None;
     for declared in declarations.calls.values() {
         checker.resource(declared);
         checker.inputs(declared);
@@ -86,6 +91,8 @@ struct Checker<'c> {
     itself: Itself,
     /// Names that dynamic blocks around an expression give their items.
     items: Vec<String>,
+    /// The check that an expression stands in.
+    check: Option<Arc<str>>,
 }
 
 /// Whether `self` stands for anything: in postconditions.
@@ -124,6 +131,13 @@ impl Checker<'_> {
             }
             self.items.pop();
         }
+    }
+
+    /// A block whose expressions may refer to everything that is declared.
+    fn body(&mut self, declared: &Declared) {
+        each_expression(&declared.block.body, &mut |expression| {
+            self.expression(declared.file, &declared.title, expression, Allowed::Declared);
+        });
     }
 
     fn resource(&mut self, declared: &Declared) {
@@ -373,10 +387,15 @@ impl Checker<'_> {
             }
             Reference::Module(name) => (!all.calls.contains_key(name))
                 .then(|| reference.undeclared(all.calls.keys().map(|name| &**name))),
-            Reference::Data(kind, name) => (!all.data.contains_key(&(*kind, name.clone()))).then(|| {
-                let of_kind = all.data.keys().filter(|(other, _)| other == kind);
-                reference.undeclared(of_kind.map(|(_, name)| &**name))
-            }),
+            Reference::Data(kind, name) => match all.data.get(&(*kind, name.clone())) {
+                Some(data) => self.scoped(reference, data),
+                None => {
+                    let of_kind = all.data.iter().filter(|((other, _), data)| {
+                        other == kind && (data.check.is_none() || data.check == self.check)
+                    });
+                    Some(reference.undeclared(of_kind.map(|((_, name), _)| &**name)))
+                }
+            },
             Reference::CountIndex => (allowed != Allowed::Count).then(|| reference.undeclared([])),
             Reference::EachKey | Reference::EachValue => {
                 (allowed != Allowed::Each).then(|| reference.undeclared([]))
@@ -391,6 +410,19 @@ impl Checker<'_> {
                 (!known.contains(&&**name)).then(|| reference.undeclared(known))
             }
         }
+    }
+
+    /// Why a reference to this block reaches nothing: it stands in another place's check.
+    fn scoped(&self, reference: &Reference, data: &Declared) -> Option<Diagnostic> {
+        let check = data
+            .check
+            .as_ref()
+            .filter(|check| self.check.as_ref() != Some(*check))?;
+        let diagnostic = reference.scoped(Some(check));
+        Some(match data.header {
+            Some(header) => diagnostic.label(header, "declared here"),
+            None => diagnostic,
+        })
     }
 }
 

@@ -2,13 +2,14 @@
 
 use super::declarations::Declared;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::eval::{Evaluator, Judged};
+use crate::eval::{DataKind, Evaluator, Judged};
 use crate::value::{Type, Value, convert};
 use drover_core::plan::{CheckKind, CheckStatus};
 use drover_types::{InstanceKey, ModuleStep};
 use hcl::edit::Span as _;
 use hcl::edit::expr::Expression;
 use hcl::edit::structure::{Block, Body};
+use std::sync::Arc;
 
 /// What a condition is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,10 +199,11 @@ pub(super) fn message(expression: &Expression, evaluator: &mut Evaluator<'_>) ->
     }
 }
 
-/// Judges the asserts of a `check` block; true if one needs what is not known yet. Nothing in here is more than
-/// a warning.
+/// Judges the asserts of a `check` block, which know what its own `data` block read; true if one needs what is not
+/// known yet. Nothing in here is more than a warning.
 pub(super) fn run_check(
     declared: &Declared,
+    data: Option<&(DataKind, Arc<str>)>,
     modules: &[ModuleStep],
     context: String,
     evaluator: &mut Evaluator<'_>,
@@ -214,6 +216,11 @@ pub(super) fn run_check(
     );
     evaluator.checked.begin(&judged);
     evaluator.enter(declared.file, Some(context));
+    if let Some(key) = data {
+        let read = evaluator.environment.scoped.get(key).cloned();
+        let read = read.unwrap_or_else(Value::failed);
+        evaluator.environment.data.insert(key.clone(), read);
+    }
     let kept = std::mem::take(&mut evaluator.diagnostics);
     let mut open = false;
     for rule in rules(&declared.block.body, "assert", Subject::Assertion) {
@@ -227,6 +234,9 @@ pub(super) fn run_check(
     }
     let found = std::mem::replace(&mut evaluator.diagnostics, kept);
     evaluator.diagnostics.extend(found.into_warnings());
+    if let Some(key) = data {
+        evaluator.environment.data.remove(key);
+    }
     open
 }
 

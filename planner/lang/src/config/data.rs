@@ -1,5 +1,6 @@
 //! `data` blocks: hosts, images and servers that the store records, of this project or of another one of the fleet.
-//! They are read while planning; where only files are checked, what they hold is not known yet.
+//! They are read while planning; where only files are checked, what they hold is not known yet. What a block in a
+//! check asks for may be missing: that fails the check.
 
 use super::arguments::Arguments;
 use super::conditions::{Failures, judged, resource_rules};
@@ -8,22 +9,22 @@ use super::evaluate::{Identities, State};
 use super::instances::{Instances, instances};
 use super::program::ModuleId;
 use super::resources::{HOST_STATES, host_fields, image_fields, maybe, texts};
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::eval::DataKind;
 use crate::value::{Cause, Marks, Number, Type, Unknown, Value};
 use drover_core::model::{HostRecord, HostSpec, HostState, ImageSpec, RecordedFleet, ServerRecord};
 use drover_core::plan::CheckKind;
 use drover_core::record::Records;
-use drover_types::{Address, HostName, Kind, ProjectName};
+use drover_types::{Address, HostName, Kind, ModuleStep, ProjectName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Arguments that some kinds have beside `project`.
 const ARGUMENTS: [&str; 6] = ["name", "address", "labels", "availability_zone", "state", "host"];
 
-/// The projects read so far.
+/// The projects read so far, or why they cannot be.
 #[derive(Debug, Default)]
-pub(super) struct Projects(BTreeMap<ProjectName, Option<Arc<RecordedFleet>>>);
+pub(super) struct Projects(BTreeMap<ProjectName, Result<Arc<RecordedFleet>, Box<Diagnostic>>>);
 
 type Named = (&'static str, Value);
 
@@ -101,7 +102,10 @@ impl State<'_, '_> {
         let mut values = Vec::new();
         for (key, instance) in all.each() {
             self.evaluator.enter_instance(instance);
-            let value = self.data_instance(kind, declared);
+            let value = match self.data_instance(kind, declared) {
+                Ok(value) => value,
+                Err(diagnostic) => self.not_read(kind, declared, &path, *diagnostic),
+            };
             if !value.is_failed() {
                 let judged = || {
                     let own = format!("data.{kind}.{}", declared.name);
@@ -115,96 +119,111 @@ impl State<'_, '_> {
         (all.gather(values), open)
     }
 
-    fn data_instance(&mut self, kind: DataKind, declared: &Declared) -> Value {
+    /// What stands for a block that was not read for this reason. In a check that is no error: the check fails, and
+    /// what its asserts want of the block stays unknown.
+    fn not_read(
+        &mut self,
+        kind: DataKind,
+        declared: &Declared,
+        modules: &[ModuleStep],
+        diagnostic: Diagnostic,
+    ) -> Value {
+        let Some(check) = &declared.check else {
+            return self.evaluator.report(diagnostic);
+        };
+        let judged = judged(CheckKind::Check, modules, &format!("check.{check}"), None);
+        self.evaluator.checked.lacks(judged, &diagnostic.detail);
+        self.evaluator.report(Diagnostic {
+            severity: Severity::Warning,
+            ..diagnostic
+        });
+        unread(kind, declared)
+    }
+
+    /// The value of one instance, or why there is none. What is wrong with its arguments is reported.
+    fn data_instance(&mut self, kind: DataKind, declared: &Declared) -> Result<Value, Box<Diagnostic>> {
         let wanted = Wanted::read(kind, declared, &mut self.evaluator);
         let Some(records) = self.records else {
             return match self.identities {
-                Identities::Unread => unread(kind, declared),
+                Identities::Unread => Ok(unread(kind, declared)),
+                // Nothing is said against a check that cannot be judged here.
+                Identities::Read { .. } if declared.check.is_some() => Ok(unread(kind, declared)),
                 Identities::Read { .. } => {
                     let detail = "This command does not ask the store, so there are no records to read.";
                     let diagnostic = Diagnostic::error("No records", detail);
-                    self.evaluator.report(diagnostic.at_maybe(declared.header))
+                    Err(Box::new(diagnostic.at_maybe(declared.header)))
                 }
             };
         };
         let Some(wanted) = wanted else {
-            return Value::failed();
+            return Ok(Value::failed());
         };
         let project = match &wanted.project {
             Some(project) => project.clone(),
             None => match &self.settings {
                 Some(settings) => settings.project.clone(),
-                None => return Value::failed(),
+                None => return Ok(Value::failed()),
             },
         };
-        let known = match self.projects.0.get(&project) {
-            Some(known) => known.clone(),
-            None => {
-                let read = self.read_project(records, &project, declared);
-                self.projects.0.insert(project.clone(), read.clone());
-                read
+        let own = self.settings.as_ref().map(|settings| &settings.project);
+        let known = self.projects.0.entry(project.clone());
+        let known = known.or_insert_with(|| read_project(records, &project, own));
+        let shown = |diagnostic: Diagnostic| {
+            if !wanted.hidden {
+                return diagnostic;
             }
+            let detail =
+                "The store records nothing of what this block asks for, which is sensitive and not shown.";
+            Diagnostic::error(diagnostic.summary, detail).at_maybe(diagnostic.span)
         };
-        let Some(fleet) = known else {
-            return Value::failed();
-        };
-        match wanted.find(kind, &fleet) {
-            Ok(value) => value,
-            Err((what, hint)) => {
-                let detail = format!("The store records no {what} in the project {project}.");
-                let diagnostic = Diagnostic::error("Nothing found", detail)
-                    .at_maybe(wanted.place.or(declared.header))
-                    .hint(hint);
-                self.evaluator.report(diagnostic)
-            }
-        }
+        let fleet = known.as_ref().map_err(|problem| {
+            let place = declared
+                .argument("project")
+                .and_then(|expression| declared.span(expression));
+            Box::new(shown((**problem).clone().at_maybe(place.or(declared.header))))
+        })?;
+        wanted.find(kind, fleet).map_err(|(what, hint)| {
+            let detail = format!("The store records no {what} in the project {project}.");
+            let diagnostic = Diagnostic::error("Nothing found", detail)
+                .at_maybe(wanted.place.or(declared.header))
+                .hint(hint);
+            Box::new(shown(diagnostic))
+        })
     }
+}
 
-    fn read_project(
-        &mut self,
-        records: &Records,
-        project: &ProjectName,
-        declared: &Declared,
-    ) -> Option<Arc<RecordedFleet>> {
-        let fleet = records.project(project);
-        if let Ok(fleet) = &fleet
-            && fleet.hosts.is_empty()
-            && fleet.images.is_empty()
-            && fleet.servers.is_empty()
-            && let Some(own) = self.settings.as_ref().map(|settings| &settings.project)
-            && own != project
-        {
-            let others = records.others(own);
-            if !others.contains(project) {
-                let known: Vec<&str> = others.iter().map(ProjectName::as_str).collect();
-                let detail = if known.is_empty() {
-                    format!("The store holds nothing of a project {project}, nor of any other than {own}.")
-                } else {
-                    format!(
-                        "The store holds nothing of a project {project}. There are {}.",
-                        known.join(", ")
-                    )
-                };
-                let place = declared
-                    .argument("project")
-                    .and_then(|expression| declared.span(expression));
-                let diagnostic = Diagnostic::error("Unknown project", detail)
-                    .at_maybe(place.or(declared.header))
-                    .hint(did_you_mean(project.as_str(), known));
-                self.evaluator.report(diagnostic);
-                return None;
-            }
-        }
-        match fleet {
-            Ok(fleet) => Some(Arc::new(fleet)),
-            Err(error) => {
-                let detail = format!("The records of the project {project} cannot be used: {error}.");
-                let diagnostic = Diagnostic::error("Unreadable records", detail);
-                self.evaluator.report(diagnostic.at_maybe(declared.header));
-                None
-            }
+/// What the store holds of a project; `own` is that of the configuration.
+fn read_project(
+    records: &Records,
+    project: &ProjectName,
+    own: Option<&ProjectName>,
+) -> Result<Arc<RecordedFleet>, Box<Diagnostic>> {
+    let fleet = records.project(project).map_err(|error| {
+        let detail = format!("The records of the project {project} cannot be used: {error}.");
+        Box::new(Diagnostic::error("Unreadable records", detail))
+    })?;
+    if fleet.hosts.is_empty()
+        && fleet.images.is_empty()
+        && fleet.servers.is_empty()
+        && let Some(own) = own
+        && own != project
+    {
+        let others = records.others(own);
+        if !others.contains(project) {
+            let known: Vec<&str> = others.iter().map(ProjectName::as_str).collect();
+            let detail = if known.is_empty() {
+                format!("The store holds nothing of a project {project}, nor of any other than {own}.")
+            } else {
+                format!(
+                    "The store holds nothing of a project {project}. There are {}.",
+                    known.join(", ")
+                )
+            };
+            let diagnostic = Diagnostic::error("Unknown project", detail);
+            return Err(Box::new(diagnostic.hint(did_you_mean(project.as_str(), known))));
         }
     }
+    Ok(Arc::new(fleet))
 }
 
 /// What a block asks for.
@@ -217,6 +236,8 @@ struct Wanted {
     state: Option<HostState>,
     host: Option<String>,
     place: Option<crate::source::Span>,
+    /// Something of it is not to be shown.
+    hidden: bool,
 }
 
 impl Wanted {
@@ -253,6 +274,7 @@ impl Wanted {
         if !arguments.complete() {
             return None;
         }
+        let hidden = !arguments.sensitive.is_empty();
         let by = ["name", "address"]
             .into_iter()
             .find_map(|name| declared.argument(name));
@@ -265,6 +287,7 @@ impl Wanted {
             state,
             host,
             place: by.and_then(|expression| declared.span(expression)),
+            hidden,
         })
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Declared {
     pub(super) header: Option<Span>,
     /// For messages: `server "web"`.
     pub(super) title: String,
+    /// The check that it stands in, whose asserts alone know it.
+    pub(super) check: Option<Arc<str>>,
 }
 
 impl Declared {
@@ -60,8 +62,10 @@ pub(super) struct Declarations {
     pub(super) resources: BTreeMap<(Kind, Arc<str>), Declared>,
     pub(super) outputs: BTreeMap<Arc<str>, Declared>,
     pub(super) checks: BTreeMap<Arc<str>, Declared>,
-    /// `data` blocks.
+    /// `data` blocks, those in checks too.
     pub(super) data: BTreeMap<(DataKind, Arc<str>), Declared>,
+    /// The `data` block in each check that has one.
+    pub(super) scoped: BTreeMap<Arc<str>, (DataKind, Arc<str>)>,
     /// `module` blocks.
     pub(super) calls: BTreeMap<Arc<str>, Declared>,
     pub(super) moved: Vec<Declared>,
@@ -96,7 +100,7 @@ impl Declarations {
                 continue;
             }
             if word == "data" {
-                self.add_data(file, block, found);
+                self.add_data(file, block, None, found);
                 continue;
             }
             let name: Arc<str> = block.labels.first().map_or("", |label| label.as_str()).into();
@@ -105,12 +109,13 @@ impl Declarations {
                 .first()
                 .and_then(|label| label.span())
                 .map(|range| Span::new(file, range));
-            let declared = Declared {
+            let mut declared = Declared {
                 file,
                 name: name.clone(),
                 block,
                 header,
                 title,
+                check: None,
             };
             let kind = Kind::ALL.iter().copied().find(|kind| kind.as_str() == word);
             match (word.as_str(), kind) {
@@ -158,6 +163,9 @@ impl Declarations {
                                 .within(&declared.title),
                         );
                     }
+                    for data in declared.block.body.remove_blocks("data") {
+                        self.add_data(file, data, Some(&declared), found);
+                    }
                     insert(&mut self.checks, name, declared, found);
                 }
                 (_, Some(kind)) if !declared.block.labels.is_empty() => {
@@ -183,7 +191,8 @@ impl Declarations {
         }
     }
 
-    fn add_data(&mut self, file: FileId, block: Block, found: &mut Diagnostics) {
+    /// Takes over a `data` block; `check` is the block that it stands in.
+    fn add_data(&mut self, file: FileId, block: Block, check: Option<&Declared>, found: &mut Diagnostics) {
         let [kind, name] = block.labels.as_slice() else {
             return;
         };
@@ -194,9 +203,16 @@ impl Declarations {
             file,
             name: name.clone(),
             header: header(file, &block),
-            title: title(&block),
+            title: match check {
+                Some(check) => format!("{}, {}", check.title, title(&block)),
+                None => title(&block),
+            },
             block,
+            check: check.map(|check| check.name.clone()),
         };
+        if check.is_some() {
+            refuse_repetition_and_conditions(&declared, found);
+        }
         let Some(kind) = DataKind::named(&kind) else {
             let known = DataKind::ALL.map(DataKind::as_str);
             let detail = format!(
@@ -212,10 +228,16 @@ impl Declarations {
         check_name::<ResourceName>(&declared, name_place, found);
         match self.data.get(&(kind, name.clone())) {
             Some(first) => {
-                let detail = format!("A data block of type {kind} named {name:?} is declared twice.");
+                let mut detail = format!("A data block of type {kind} named {name:?} is declared twice.");
+                if declared.check.is_some() || first.check.is_some() {
+                    detail += " One in a check needs a name of its own too.";
+                }
                 found.push(duplicate(&declared, first.header, &detail));
             }
             None => {
+                if let Some(check) = &declared.check {
+                    self.scoped.insert(check.clone(), (kind, name.clone()));
+                }
                 self.data.insert((kind, name), declared);
             }
         }
@@ -253,6 +275,34 @@ impl Declarations {
                 },
             );
         }
+    }
+}
+
+/// Reports what a `data` block may have only outside of checks.
+fn refuse_repetition_and_conditions(declared: &Declared, found: &mut Diagnostics) {
+    let mut refuse = |summary: String, detail: &str, span: Option<Span>| {
+        let diagnostic = Diagnostic::error(summary, detail);
+        found.push(diagnostic.at_maybe(span).within(&declared.title));
+    };
+    for name in ["count", "for_each"] {
+        if let Some(expression) = declared.argument(name) {
+            let detail =
+                "A data block in a check has neither count nor for_each. Declare it outside of the check.";
+            refuse(
+                format!("Invalid {name:?} argument"),
+                detail,
+                declared.span(expression),
+            );
+        }
+    }
+    for lifecycle in declared.block.body.get_blocks("lifecycle") {
+        let detail = "A data block in a check has no conditions of its own: the check's asserts are about it. What must \
+                      hold before anything is planned, stands with a data block outside of the check.";
+        refuse(
+            "Invalid lifecycle block".to_owned(),
+            detail,
+            header(declared.file, lifecycle),
+        );
     }
 }
 

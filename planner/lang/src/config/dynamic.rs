@@ -100,6 +100,7 @@ fn part(declared: &Declared, written: &Block, block: Block) -> Declared {
         header: super::schema::header(declared.file, written),
         title: format!("{}, {}", declared.title, title(written)),
         block,
+        check: None,
     }
 }
 

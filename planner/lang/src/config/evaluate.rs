@@ -423,8 +423,12 @@ impl<'s, 'e> State<'s, 'e> {
                     self.modules.enter(&mut self.evaluator, step.module, at);
                     let (value, open) = self.data(*kind, declared, step.module, at);
                     later |= open;
-                    let data = &mut self.evaluator.environment.data;
-                    data.insert((*kind, name.clone()), value);
+                    let names = &mut self.evaluator.environment;
+                    let known = match declared.check {
+                        Some(_) => &mut names.scoped,
+                        None => &mut names.data,
+                    };
+                    known.insert((*kind, name.clone()), value);
                 }
                 later
             }

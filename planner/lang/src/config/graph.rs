@@ -267,7 +267,13 @@ impl Needs<'_> {
                 self.block(module, &declarations.data[&(*kind, name.clone())]);
             }
             Node::Output(name) => self.block(module, &declarations.outputs[name]),
-            Node::Check(name) => self.block(module, &declarations.checks[name]),
+            Node::Check(name) => {
+                self.block(module, &declarations.checks[name]);
+                // What cannot be found fails the check, whether or not an assert asks for it.
+                if let Some((kind, data)) = declarations.scoped.get(name) {
+                    self.step(module, Node::Data(*kind, data.clone()), None);
+                }
+            }
             Node::Whole => {
                 let mut inside = Vec::new();
                 nodes_of(program, module, &mut inside);

@@ -96,8 +96,13 @@ impl Modules {
             resources: (declarations.resources.keys())
                 .map(|key| (key.clone(), Value::failed()))
                 .collect(),
-            data: (declarations.data.keys())
-                .map(|key| (key.clone(), Value::failed()))
+            data: (declarations.data.iter())
+                .filter(|(_, declared)| declared.check.is_none())
+                .map(|(key, _)| (key.clone(), Value::failed()))
+                .collect(),
+            scoped: (declarations.data.iter())
+                .filter(|(_, declared)| declared.check.is_some())
+                .map(|(key, _)| (key.clone(), Value::failed()))
                 .collect(),
             modules: (declarations.calls.keys())
                 .map(|name| (name.clone(), Value::failed()))

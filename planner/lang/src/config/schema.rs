@@ -13,7 +13,7 @@ const ELSEWHERE: [(&str, &str); 5] = [
     ("provider", "Drover needs no providers"),
     (
         "data",
-        "data blocks stand in no other block; all of the module knows what they read",
+        "a data block stands outside of all others, or in a check, whose asserts alone know it then",
     ),
     ("policy", "policies stand in the block drover { … }"),
 ];

@@ -73,12 +73,13 @@ impl ValueStep {
             }
             Node::Check(name) => {
                 let declared = &declarations.checks[name];
+                let data = declarations.scoped.get(name);
                 modules.see(evaluator, module);
                 for at in modules.each(module) {
                     modules.enter(evaluator, module, at);
                     let context = modules.instance(module, at).context(&declared.title);
                     let path = modules.instance(module, at).path.clone();
-                    later |= run_check(declared, &path, context, evaluator);
+                    later |= run_check(declared, data, &path, context, evaluator);
                 }
             }
             Node::Variable(name) => {

@@ -20,6 +20,8 @@ pub struct Environment {
     pub modules: BTreeMap<Arc<str>, Value>,
     /// What `data` blocks read; with `count` a tuple and with `for_each` an object of objects.
     pub data: BTreeMap<(DataKind, Arc<str>), Value>,
+    /// What `data` blocks in checks read: references reach it while its check is judged.
+    pub scoped: BTreeMap<(DataKind, Arc<str>), Value>,
     /// What `path.module`, `path.root` and `path.cwd` stand for.
     pub paths: BTreeMap<Arc<str>, Value>,
     /// What `drover.fleet` and `drover.project` stand for.

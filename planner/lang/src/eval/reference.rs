@@ -279,6 +279,16 @@ impl Reference {
         }
     }
 
+    /// Why this reference to what a `data` block in a check reads stands for nothing outside of that check.
+    pub(crate) fn scoped(&self, check: Option<&str>) -> Diagnostic {
+        let place = check.map_or_else(|| "a check".to_owned(), |check| format!("check {check:?}"));
+        let detail = format!(
+            "{} stands in {place}, whose asserts alone know it. Declare it outside of the check to use it here too.",
+            self.text()
+        );
+        Diagnostic::error("Reference to scoped data", detail)
+    }
+
     /// As files write it.
     #[must_use]
     pub fn text(&self) -> String {

@@ -85,6 +85,11 @@ impl Evaluator<'_> {
     #[inline(never)]
     fn undeclared(&mut self, reference: &Reference, span: Option<Span>) -> Value {
         let environment = &self.environment;
+        if let Reference::Data(kind, name) = reference
+            && environment.scoped.contains_key(&(*kind, name.clone()))
+        {
+            return self.report(reference.scoped(None).at_maybe(span));
+        }
         let known: Vec<Arc<str>> = match reference {
             Reference::Variable(_) => environment.variables.keys().cloned().collect(),
             Reference::Local(_) => environment.locals.keys().cloned().collect(),
