@@ -485,7 +485,6 @@ fn yaml() {
         ("can(yamldecode(\"{a: &foo [1, *foo, 3]}\"))", "false"),
         ("can(yamldecode(\"{a: !not-supported foo}\"))", "false"),
         ("yamldecode(\"!!binary aGVsbG8=\")", "\"aGVsbG8=\""),
-        ("can(yamldecode(\"!!timestamp 2001-12-14\"))", "false"),
         ("yamldecode(\"!!str 12\")", "\"12\""),
         ("yamldecode(\"!!int '12'\")", "12"),
         ("can(yamldecode(\"[\"))", "false"),
@@ -507,6 +506,45 @@ fn yaml() {
         bomb.push_str(&format!("a{level}: &a{level} [*a{last},*a{last},*a{last}]\\n"));
     }
     table(&[(&format!("can(yamldecode(\"{bomb}\"))"), "false")]);
+}
+
+/// As in the tests of Terraform's library, and around them.
+#[test]
+fn yaml_timestamps_are_texts() {
+    table(&[
+        ("yamldecode(\"2006-1-2\")", "\"2006-01-02T00:00:00Z\""),
+        ("yamldecode(\"!!timestamp 2006-1-2\")", "\"2006-01-02T00:00:00Z\""),
+        // A text in quotes is one.
+        ("yamldecode(\"'2006-1-2'\")", "\"2006-1-2\""),
+        ("yamldecode(\"!!timestamp '2006-1-2'\")", "\"2006-1-2\""),
+        ("yamldecode(\"!!str 2006-1-2\")", "\"2006-1-2\""),
+        ("yamldecode(\"|-\\n  2006-1-2\")", "\"2006-1-2\""),
+        (
+            "yamldecode(\"2001-12-14 21:59:43.10 -5\")",
+            "\"2001-12-14 21:59:43.10 -5\"",
+        ),
+        // In keys, lists and maps of both kinds, with anchors, beside others and over two lines.
+        (
+            "yamldecode(\"ü: &a 2001-12-14t21:59:43.10-05:00 # ü\\nb: *a\\n!!timestamp 2001-1-1: [2001-1-2,{c: 2001-1-3}]\\n\")",
+            r#"{"2001-01-01T00:00:00Z":["2001-01-02T00:00:00Z",{"c":"2001-01-03T00:00:00Z"}],"b":"2001-12-14T21:59:43-05:00","ü":"2001-12-14T21:59:43-05:00"}"#,
+        ),
+        (
+            "yamldecode(\"a: 2001-1-1\\n  1:02:03\\nb: &x !!timestamp\\n  2001-1-2\\nc: 12\\n\")",
+            r#"{"a":"2001-01-01T01:02:03Z","b":"2001-01-02T00:00:00Z","c":12}"#,
+        ),
+        (
+            "yamldecode(\"%TAG !! tag:example.com,2000:\\n%TAG !y! tag:yaml.org,2002:\\n---\\n- !y!timestamp 2001-1-1\\n\")",
+            r#"["2001-01-01T00:00:00Z"]"#,
+        ),
+        ("can(yamldecode(\"!!timestamp soon\"))", "false"),
+        ("can(yamldecode(\"!!timestamp 2001-02-29\"))", "false"),
+        ("can(yamldecode(\"!!timestamp [2001-1-1]\"))", "false"),
+        ("can(yamldecode(\"!!timestamp |-\\n  2001-1-1\"))", "false"),
+        (
+            "formatdate(\"D MMM YYYY\", yamldecode(\"2001-12-14\"))",
+            "\"14 Dec 2001\"",
+        ),
+    ]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod numbers;
 mod patterns;
 mod sets;
 mod strings;
+mod timestamps;
 mod yaml;
 
 pub use files::{FileError, FileReader, ModuleFiles, NoFiles};

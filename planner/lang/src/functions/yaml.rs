@@ -1,13 +1,16 @@
 //! YAML. Reading is a library's; writing is done here, because the layout (every text quoted, lists not
 //! indented) is part of Terraform's result and no library has it.
 
+use super::timestamps::rfc3339;
 use super::{Call, Cost, Function, FunctionError, Outcome, Want};
 use crate::eval::MAX_VALUE_DEPTH;
 use crate::value::{Kind, Number, Value};
-use granit_parser::{Parser, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, Span};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) const TABLE: &[Function] = &[
@@ -16,30 +19,91 @@ pub(super) const TABLE: &[Function] = &[
 ];
 
 /// Tags of values that Terraform's language has, and of texts for which it takes others.
-const TAGS: [&str; 8] = ["str", "float", "int", "bool", "map", "seq", "null", "binary"];
+const TAGS: [&str; 9] = [
+    "str",
+    "float",
+    "int",
+    "bool",
+    "map",
+    "seq",
+    "null",
+    "binary",
+    "timestamp",
+];
+/// Before the names of YAML's own tags.
+const NAMESPACE: &str = "tag:yaml.org,2002:";
 
-/// A tag that says something which no value can hold.
-fn foreign_tag(text: &str) -> Option<String> {
+/// The text with each timestamp in it in quotes, as RFC 3339; or why Terraform's language has no such value.
+fn with_times_as_texts(text: &str) -> Result<Cow<'_, str>, String> {
+    let mut edits: Vec<(Range<usize>, String)> = Vec::new();
     // What is no YAML is for the reader to report.
-    let events = Parser::new_from_str(text).map_while(Result::ok);
-    let mut tags = events.filter_map(|(event, _)| event.tag().cloned());
-    let known = |tag: &Tag| {
-        let name = tag.suffix_in_namespace("tag:yaml.org,2002:");
-        name.is_some_and(|name| TAGS.contains(&&*name))
-    };
-    tags.find(|tag| !known(tag)).map(|tag| tag.original())
+    for (event, span) in Parser::new_from_str(text).map_while(Result::ok) {
+        let tag = match event.tag() {
+            None => None,
+            Some(tag) => {
+                let name = tag.suffix_in_namespace(NAMESPACE);
+                let name = name.filter(|name| TAGS.contains(&&**name));
+                Some(name.ok_or_else(|| format!("the tag {} is not supported", tag.original()))?)
+            }
+        };
+        let tagged = tag.as_deref() == Some("timestamp");
+        let Event::Scalar(value, style, ..) = &event else {
+            if tagged {
+                return Err("a list or a map cannot be a timestamp".to_owned());
+            }
+            continue;
+        };
+        let time = match style {
+            ScalarStyle::Plain if tagged || tag.is_none() => rfc3339(value),
+            // What is in quotes is a text, whatever it is tagged as.
+            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted if tagged => None,
+            ScalarStyle::Plain
+            | ScalarStyle::SingleQuoted
+            | ScalarStyle::DoubleQuoted
+            | ScalarStyle::Literal
+            | ScalarStyle::Folded => {
+                if tagged {
+                    return Err("a block of text cannot be a timestamp".to_owned());
+                }
+                continue;
+            }
+        };
+        if tagged {
+            if time.is_none() && *style == ScalarStyle::Plain {
+                return Err(format!("{value:?} is not a timestamp as YAML writes it"));
+            }
+            let place = span.tag_span().and_then(|place| bytes(&place));
+            // Written out, since a document may give "!!" another meaning.
+            edits.extend(place.map(|place| (place, format!("!<{NAMESPACE}str>"))));
+        }
+        if let Some(time) = time {
+            edits.extend(bytes(&span).map(|place| (place, format!("\"{time}\""))));
+        }
+    }
+    if edits.is_empty() {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut out = String::with_capacity(text.len() + 16 * edits.len());
+    let mut done = 0;
+    for (place, new) in edits {
+        out.push_str(text.get(done..place.start).unwrap_or_default());
+        out.push_str(&new);
+        done = place.end;
+    }
+    out.push_str(text.get(done..).unwrap_or_default());
+    Ok(Cow::Owned(out))
+}
+
+/// Where it is in the text.
+fn bytes(span: &Span) -> Option<Range<usize>> {
+    Some(span.start.byte_offset()?..span.end.byte_offset()?)
 }
 
 fn yamldecode(call: &mut Call<'_>) -> Outcome {
-    if let Some(tag) = foreign_tag(call.text(0)) {
-        return Err(FunctionError::in_argument(
-            0,
-            format!("the tag {tag} is not supported"),
-        ));
-    }
+    let text = with_times_as_texts(call.text(0)).map_err(|problem| FunctionError::in_argument(0, problem))?;
     // Binary values stay as they are written: in base64.
     let options = serde_saphyr::options! { ignore_binary_tag_for_string: true };
-    let read: Result<Read, _> = serde_saphyr::from_str_with_options(call.text(0), options);
+    let read: Result<Read, _> = serde_saphyr::from_str_with_options(&text, options);
     let Read(value) = read.map_err(|error| {
         let said = error.to_string();
         let first = said.lines().next().unwrap_or_default().trim_end_matches('.');
