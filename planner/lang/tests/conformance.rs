@@ -359,6 +359,8 @@ const STRUCTURES: &[&str] = &[
     "locals {\r\n  a = 1\r\n}\r\n",
     "locals {\n  a = 1 # a comment at the end\n}",
     "\t\n\n",
+    // Names of any script.
+    "locals {\n  ä = 1\n}",
 ];
 
 /// What cannot.
@@ -383,8 +385,8 @@ const NO_STRUCTURES: &[&str] = &[
     "locals {",
     // Names.
     "locals {\n  1a = 1\n}",
-    // HCL has letters of all languages here; ours become parts of addresses and of the store's keys.
-    "locals {\n  ä = 1\n}",
+    // Letters of all languages, but not in labels that become parts of addresses and of the store's keys.
+    "group \"ä\" {\n  policy = \"affinity\"\n}",
     "locals {\n  \"a\" = 1\n}",
     "group \"w${1}\" {\n  policy = \"affinity\"\n}",
     // Twice, or where nothing expects it.

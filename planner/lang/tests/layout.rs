@@ -66,6 +66,11 @@ fn as_terraform_lays_out() {
         ("\ta = 1   \n", "a = 1\n"),
         ("a = core::upper (\"x\")\n", "a = core::upper(\"x\")\n"),
         ("a = 1.5e-3/2%3\n", "a = 1.5e-3 / 2 % 3\n"),
+        (
+            // The same letter as one character and as two.
+            "\u{e9}=1\nae\u{301}i-2 = \u{e9}.e\u{301}\n",
+            "\u{e9}     = 1\nae\u{301}i-2 = \u{e9}.e\u{301}\n",
+        ),
         ("a = \"$${\" # {\nb = 1\n", "a = \"$${\" # {\nb = 1\n"),
     ] {
         assert_eq!(format(text), expected, "{text}");

@@ -215,3 +215,43 @@ fn sensitive_and_ephemeral_values_are_in_no_message() {
         }
     }
 }
+
+#[test]
+fn names_are_of_any_script_where_they_stay_within_the_files() {
+    let text = format!(
+        r#"{BASE}
+variable "größe" {{
+  type    = object({{ länge = number, 名 = optional(string, "x") }})
+  default = {{ länge = 3 }}
+}}
+locals {{
+  имя-2  = "${{var.größe.länge}}${{var.größe["名"]}}"
+  listen = [for é in [1, 2] : é + 1]
+}}
+output "résumé" {{
+  value = {{ ßu = local.имя-2, 第 = local.listen }}
+}}
+check "prüfung" {{
+  assert {{
+    condition     = var.größe.länge > 4
+    error_message = "zu klein: ${{var.größe.länge}}"
+  }}
+}}
+"#
+    );
+    let given = [argument("größe={ länge = 4 }")];
+    let outcome = plan_with(&text, &given);
+    let evaluated = outcome
+        .evaluated
+        .unwrap_or_else(|| panic!("{}", outcome.rendered));
+    assert_eq!(
+        encode_json(&evaluated.outputs["résumé"].value).expect("known"),
+        r#"{"ßu":"4x","第":[2,3]}"#
+    );
+    assert!(outcome.rendered.contains("zu klein: 4"), "{}", outcome.rendered);
+    let outcome = plan_with(&text, &[environment("größe", "{ länge = 5 }")]);
+    assert_eq!(outcome.rendered, "");
+    // Labels become names of guests.
+    let text = format!("{BASE}server \"größe\" {{\n  flavor = flavor.small\n  image = image.debian\n}}\n");
+    insta::assert_snapshot!("label_of_another_script", plan_with(&text, &[]).rendered);
+}

@@ -22,6 +22,12 @@ pub enum NameError {
     /// A later character is not allowed.
     #[error("a name cannot contain {0:?}; use letters, digits, '-' and '_'{1}")]
     BadCharacter(char, &'static str),
+    /// A letter beyond those of ASCII, in a name that does not stay within the files.
+    #[error(
+        "a name cannot contain {0:?}: its letters are those of ASCII, since it becomes part of the names of guests, of \
+         addresses and of certificates"
+    )]
+    NotAscii(char),
     /// Two dots in a row, or one at the end: the text could be read as a path.
     #[error("a name cannot contain '..' or end with '.'")]
     Dots,
@@ -32,6 +38,24 @@ struct Rule {
     digit_first: bool,
     underscore_first: bool,
     dots: bool,
+    /// Letters and digits of every script, as in HCL's identifiers.
+    every_script: bool,
+}
+
+impl Rule {
+    fn begins(self, first: char) -> bool {
+        first.is_ascii_alphabetic()
+            || (self.digit_first && first.is_ascii_digit())
+            || (self.underscore_first && first == '_')
+            || (self.every_script && unicode_ident::is_xid_start(first))
+    }
+
+    fn goes_on(self, character: char) -> bool {
+        character.is_ascii_alphanumeric()
+            || matches!(character, '-' | '_')
+            || (self.dots && character == '.')
+            || (self.every_script && unicode_ident::is_xid_continue(character))
+    }
 }
 
 fn check(text: &str, rule: Rule) -> Result<(), NameError> {
@@ -40,10 +64,14 @@ fn check(text: &str, rule: Rule) -> Result<(), NameError> {
     }
     let mut characters = text.chars();
     let first = characters.next().ok_or(NameError::Empty)?;
-    let starts_well = first.is_ascii_alphabetic()
-        || (rule.digit_first && first.is_ascii_digit())
-        || (rule.underscore_first && first == '_');
-    if !starts_well {
+    let foreign = |character: char| {
+        let letter = !character.is_ascii() && unicode_ident::is_xid_continue(character);
+        letter && !rule.every_script
+    };
+    if foreign(first) {
+        return Err(NameError::NotAscii(first));
+    }
+    if !rule.begins(first) {
         let more = match (rule.digit_first, rule.underscore_first) {
             (true, true) => ", a digit or '_'",
             (true, false) => " or a digit",
@@ -53,11 +81,10 @@ fn check(text: &str, rule: Rule) -> Result<(), NameError> {
         return Err(NameError::BadStart(first, more));
     }
     for character in characters {
-        let fits = character.is_ascii_alphanumeric()
-            || character == '-'
-            || character == '_'
-            || (rule.dots && character == '.');
-        if !fits {
+        if foreign(character) {
+            return Err(NameError::NotAscii(character));
+        }
+        if !rule.goes_on(character) {
             return Err(NameError::BadCharacter(
                 character,
                 if rule.dots { ", and '.'" } else { "" },
@@ -123,27 +150,28 @@ macro_rules! name_type {
 name_type!(
     /// The name of a fleet: one store, one set of hosts, one certificate authority.
     FleetName,
-    Rule { digit_first: false, underscore_first: false, dots: false }
+    Rule { digit_first: false, underscore_first: false, dots: false, every_script: false }
 );
 name_type!(
     /// The name of a project: a part of a fleet with resources of its own.
     ProjectName,
-    Rule { digit_first: false, underscore_first: false, dots: false }
+    Rule { digit_first: false, underscore_first: false, dots: false, every_script: false }
 );
 name_type!(
     /// The name of a host, as the label of its `host` block and the last part of its agent's identity.
     HostName,
-    Rule { digit_first: true, underscore_first: false, dots: true }
+    Rule { digit_first: true, underscore_first: false, dots: true, every_script: false }
 );
 name_type!(
-    /// The label of a block: an identifier of HCL, as in Terraform.
+    /// The label of a block: an identifier of HCL, as in Terraform, of ASCII alone. It becomes part of the names of
+    /// guests, which are host names.
     ResourceName,
-    Rule { digit_first: false, underscore_first: true, dots: false }
+    Rule { digit_first: false, underscore_first: true, dots: false, every_script: false }
 );
 name_type!(
-    /// The name of a variable, local value or output.
+    /// The name of a variable, local value, output or check: an identifier of HCL, of any script.
     VariableName,
-    Rule { digit_first: false, underscore_first: true, dots: false }
+    Rule { digit_first: false, underscore_first: true, dots: false, every_script: true }
 );
 
 #[cfg(test)]
@@ -177,5 +205,24 @@ mod tests {
             Ok("_x-1".to_owned())
         );
         assert!("1a".parse::<ResourceName>().is_err());
+    }
+
+    #[test]
+    fn what_stays_within_the_files_is_named_in_any_script() {
+        for good in ["größe", "名前", "имя-2", "_é", "e\u{301}", "a٣"] {
+            assert_eq!(
+                good.parse::<VariableName>().map(|name| name.to_string()),
+                Ok(good.to_owned())
+            );
+            let foreign = good.chars().find(|letter| !letter.is_ascii()).expect("one");
+            assert_eq!(good.parse::<ResourceName>(), Err(NameError::NotAscii(foreign)));
+        }
+        for bad in ["٣a", "-é", "é b", "a→b", "a.b", "\u{301}e", "☃"] {
+            assert!(bad.parse::<VariableName>().is_err(), "{bad:?} was accepted");
+        }
+        assert_eq!(
+            "a→b".parse::<HostName>(),
+            Err(NameError::BadCharacter('→', ", and '.'"))
+        );
     }
 }

@@ -65,9 +65,9 @@ pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
             '(' | '[' | '{' => (Kind::Open, 1),
             ')' | ']' | '}' => (Kind::Close, 1),
             first if first.is_ascii_digit() => (Kind::Number, number(rest)),
-            first if first.is_alphabetic() || first == '_' => (
+            first if first == '_' || unicode_ident::is_xid_start(first) => (
                 Kind::Name,
-                rest.find(|letter: char| !(letter.is_alphanumeric() || matches!(letter, '_' | '-')))
+                rest.find(|letter: char| !is_of_name(letter))
                     .unwrap_or(rest.len()),
             ),
             other => (
@@ -88,6 +88,11 @@ pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
         rest = after;
     }
     found
+}
+
+/// Whether it may stand within a name, as the parser has it: marks that belong to a letter may too.
+fn is_of_name(letter: char) -> bool {
+    letter == '-' || unicode_ident::is_xid_continue(letter)
 }
 
 /// The length of what is left of the line.
@@ -159,8 +164,10 @@ fn heredoc(text: &str) -> Option<usize> {
     let named = after.strip_prefix('-').unwrap_or(after);
     let first = named.lines().next()?;
     let marker = first.trim_end();
-    let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-');
-    if marker.is_empty() || !marker.chars().all(is_name) || marker.starts_with(|c: char| c.is_ascii_digit()) {
+    if marker.is_empty()
+        || !marker.chars().all(is_of_name)
+        || marker.starts_with(|c: char| c.is_ascii_digit())
+    {
         return None;
     }
     let mut at = text.len() - named.len() + line(named) + 1;
