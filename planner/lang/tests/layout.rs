@@ -33,7 +33,23 @@ fn as_terraform_lays_out() {
         ),
         (
             "a = [{\nx = 1\n}, {\nx = 2\n}]\n",
-            "a = [{\n  x = 1\n}, {\n  x = 2\n}]\n",
+            "a = [{\n  x = 1\n  }, {\n  x = 2\n}]\n",
+        ),
+        (
+            "a = [\n{\nx = 1\nyy = [2]\n}, {\nx = 2\n},\n{ x = 3 },\n]\nb = 1\n",
+            "a = [\n  {\n    x  = 1\n    yy = [2]\n    }, {\n    x = 2\n  },\n  { x = 3 },\n]\nb = 1\n",
+        ),
+        (
+            "a = merge({\nx = 1\n}, b, {\nx = 2\n}, [{\ny = 3\n}])\n",
+            "a = merge({\n  x = 1\n  }, b, {\n  x = 2\n  }, [{\n    y = 3\n}])\n",
+        ),
+        (
+            "a = [{ x = 1 }, {\nx = 2 }, { x = 3\n}, { x = 4 }]\nb = 1\n",
+            "a = [{ x = 1 }, {\n  x = 2 }, { x = 3\n}, { x = 4 }]\nb = 1\n",
+        ),
+        (
+            "a = [\n{ x = 1\nyyy = 2\n},\n]\n",
+            "a = [\n  { x   = 1\n    yyy = 2\n  },\n]\n",
         ),
         ("a = [ 1,2 , 3 ]\n", "a = [1, 2, 3]\n"),
         ("a = {x=1,y=2}\n", "a = { x = 1, y = 2 }\n"),
@@ -141,7 +157,7 @@ fn expression() -> impl Strategy<Value = String> {
 fn body() -> impl Strategy<Value = String> {
     let blank = prop::sample::select(vec!["", " ", "    ", "\t"]);
     let line =
-        (blank.clone(), expression(), blank, 0..6_u8).prop_map(|(a, expression, b, kind)| match kind {
+        (blank.clone(), expression(), blank, 0..8_u8).prop_map(|(a, expression, b, kind)| match kind {
             0 => format!("{a}# {expression}\n")
                 .replace("#  \n", "#\n")
                 .lines()
@@ -152,6 +168,11 @@ fn body() -> impl Strategy<Value = String> {
             2 => format!("{a}NAME{b}={b}<<-EOT\n  {a}text\n   ${{x}}\n{b}EOT\n"),
             3 => "\n".to_owned(),
             4 => format!("{a}block{b} \"l\"{a} {{{b}\n{b}NAME={expression}\n{a}}}\n"),
+            5 => {
+                let one = format!("{{\n{b}x={expression}\n{a}yy={b}1 # c\n{a}}}");
+                format!("{a}NAME{b}={a}[{one},{b}{one}, {{\n{a}z=[{b}]}}{b}]\n")
+            }
+            6 => format!("{a}NAME=f([{{{b}\nx=1\n{a}}},{b}{{{a}\n}}],{a}{expression},{{\n{b}}})\n"),
             _ => format!("{a}NAME{b}={a}{expression}{b}\n"),
         });
     prop::collection::vec(line, 0..8).prop_map(|lines| {

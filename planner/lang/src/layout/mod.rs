@@ -80,10 +80,7 @@ struct Line<'t> {
 }
 
 /// How a line changes the number of open brackets.
-#[derive(Default)]
 struct Brackets {
-    /// Closing ones that the line begins with.
-    leading: usize,
     opened: usize,
     closed: usize,
 }
@@ -92,10 +89,6 @@ impl Brackets {
     fn of(tokens: &[Token<'_>]) -> Self {
         let count = |kind: Kind| tokens.iter().filter(|token| token.kind == kind).count();
         Self {
-            leading: tokens
-                .iter()
-                .take_while(|token| token.kind == Kind::Close)
-                .count(),
             opened: count(Kind::Open),
             closed: count(Kind::Close),
         }
@@ -166,40 +159,27 @@ fn width(text: &str) -> usize {
     last.graphemes(true).count()
 }
 
-/// Gives each line its level. Brackets that one line opens are one level, however many they are.
+/// Gives each line its level, as Terraform does: brackets that one line opens are one level, however many they are,
+/// and a line that closes as many as it opens stands on the level that it leaves open, `}, {` too.
 fn indent(lines: &mut [Line<'_>]) {
+    // How many brackets are open on each level.
     let mut levels: Vec<usize> = Vec::new();
-    let close = |levels: &mut Vec<usize>, mut number: usize| {
-        while number > 0
+    for line in lines {
+        let Brackets { opened, closed } = line.brackets;
+        let mut left = closed.saturating_sub(opened);
+        while left > 0
             && let Some(last) = levels.last_mut()
         {
-            let closed = number.min(*last);
-            *last -= closed;
-            number -= closed;
+            let closing = left.min(*last);
+            *last -= closing;
+            left -= closing;
             if *last == 0 {
                 levels.pop();
             }
         }
-    };
-    for line in lines {
-        let Brackets {
-            leading,
-            opened,
-            closed,
-        } = line.brackets;
-        // More closed than opened: the line belongs to the level it ends on.
-        let first = leading.max(closed.saturating_sub(opened));
-        let before = levels.len();
-        close(&mut levels, first);
-        // `}, {` within `[{`: the level stays open and goes on below this line.
-        let goes_on = leading > 0 && levels.len() == before && before > 0;
-        line.indent = levels.len() - usize::from(goes_on);
-        let later = closed - first.min(closed);
-        let left = opened.saturating_sub(later);
-        match levels.last_mut().filter(|_| goes_on) {
-            Some(level) => *level += left,
-            None if left > 0 => levels.push(left),
-            None => {}
+        line.indent = levels.len();
+        if opened > closed {
+            levels.push(opened - closed);
         }
     }
 }
@@ -219,7 +199,8 @@ fn align(lines: &mut [Line<'_>]) {
     };
     same_column(lines, 0, &|line| {
         line.value.as_ref()?;
-        Some(width(&line.head))
+        // From the left edge, as Terraform: `{ x = 1` may be followed by lines of the level that it opens.
+        Some(line.indent * 2 + width(&line.head))
     });
     same_column(lines, 1, &|line| {
         line.comment?;
