@@ -1,11 +1,13 @@
 //! Configuration for domains that are there already: `import` and `server` blocks, and a `flavor` where no declared
 //! one fits, in the layout of `drover fmt`.
 
-use crate::config::InputFile;
+use crate::config::{Evaluated, InputFile};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::layout::arrange_file;
+use crate::source::Span;
 use crate::value::quoted;
-use drover_core::diff::is_active;
-use drover_core::model::{DesiredFleet, FlavorSpec, ImportId, ObservedDomain};
+use drover_core::diff::{has_block_of_its_own, is_active};
+use drover_core::model::{DesiredFleet, FlavorSpec, ImportId, ObservedDomain, Repetition};
 use drover_types::{Address, ByteSize, HostName, InstanceKey, Kind, ResourceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -68,6 +70,93 @@ impl Labels {
         let label = numbered(&base, |label| self.taken.contains(label));
         self.taken.insert(label.clone());
         label.parse().expect("it is made of what a label may hold")
+    }
+}
+
+/// Most addresses that one message names.
+const NAMED: usize = 5;
+
+/// Why no blocks are written for those of these imported servers that have none of their own: one mistake for each
+/// import block.
+#[must_use]
+pub fn without_blocks<'a>(
+    evaluated: &Evaluated,
+    undeclared: impl IntoIterator<Item = &'a Address>,
+) -> Diagnostics {
+    let desired = &evaluated.desired;
+    let mut by_place: BTreeMap<Option<Span>, Vec<&Address>> = BTreeMap::new();
+    for address in undeclared {
+        if !has_block_of_its_own(address, desired) {
+            let place = evaluated.import_places.get(address).copied();
+            by_place.entry(place).or_default().push(address);
+        }
+    }
+    let mut found = Diagnostics::default();
+    for (place, addresses) in by_place {
+        let Some((first, rest)) = addresses.split_first() else {
+            continue;
+        };
+        let (mut detail, hint) = why_without(first, desired);
+        let named: Vec<String> = rest.iter().take(NAMED).map(ToString::to_string).collect();
+        if !named.is_empty() {
+            let more = match rest.len() - named.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            write!(detail, " The same goes for {}{more}.", named.join(", "))
+                .expect("writing to a String cannot fail");
+        }
+        let diagnostic = Diagnostic::error("Configuration cannot be generated", detail).at_maybe(place);
+        found.push(diagnostic.within("import").hint(Some(hint)));
+    }
+    found
+}
+
+/// Why there is no block of its own for this server, and what to do.
+fn why_without(address: &Address, desired: &DesiredFleet) -> (String, String) {
+    let block = Address {
+        key: None,
+        ..address.clone()
+    };
+    let label = &address.name;
+    match (desired.blocks.get(&block), &address.key) {
+        (Some(Repetition::Counted(_)), None) => (
+            format!("{block} is declared with count, so this is the address of none of its servers."),
+            format!("name one of them: to = {block}[0]"),
+        ),
+        (Some(Repetition::Keyed), None) => (
+            format!("{block} is declared with for_each, so this is the address of none of its servers."),
+            format!("name one of them, by its key: to = {block}[\"KEY\"]"),
+        ),
+        (Some(Repetition::Single), Some(_)) => (
+            format!("{block} is declared without count and for_each, so there is no {address}."),
+            format!("leave the key out: to = {block}"),
+        ),
+        (Some(Repetition::Counted(number)), Some(_)) => (
+            format!("{block} is declared with count, and {address} is none of its {number} servers."),
+            "raise its count".to_owned(),
+        ),
+        (Some(Repetition::Keyed), Some(_)) => (
+            format!("{block} is declared with for_each, and {address} is none of its servers."),
+            "add the key to its for_each".to_owned(),
+        ),
+        (Some(Repetition::Single) | None, None) => (
+            format!("{address} is in a module, and what stands there is for all instances of the module."),
+            format!("write server {} in the module's folder", quoted(label.as_str())),
+        ),
+        (None, Some(key)) => {
+            let (instances, all) = match key {
+                InstanceKey::Index(_) => ("count", "how many there are"),
+                InstanceKey::Key(_) => ("for_each", "which others there are"),
+            };
+            (
+                format!("{address} is one of several servers of a block, and nothing says {all}."),
+                format!(
+                    "write server {} with {instances}, or leave the key out: to = {block}",
+                    quoted(label.as_str())
+                ),
+            )
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod support;
 
+use drover_lang::diagnostic::Style;
+use drover_lang::generate::without_blocks;
 use support::{BASE, inputs, load, new_store, plan, validate};
 
 fn imports(text: &str) -> Vec<String> {
@@ -134,4 +136,76 @@ fn a_module_cannot_have_such_a_block_and_the_root_reaches_into_it() {
         "{}",
         outcome.rendered
     );
+}
+
+#[test]
+fn instances_and_servers_in_modules_have_no_block_that_could_be_written() {
+    let main = format!(
+        r#"{BASE}
+locals {{ legacy = toset(["a", "b", "c"]) }}
+server "counted" {{
+  count  = 2
+  flavor = flavor.small
+  image  = image.debian
+}}
+server "keyed" {{
+  for_each = toset(["x"])
+  flavor   = flavor.small
+  image    = image.debian
+}}
+server "one" {{
+  flavor = flavor.small
+  image  = image.debian
+}}
+module "shop" {{
+  source = "./shop"
+}}
+import {{
+  for_each = local.legacy
+  to       = server.web[each.key]
+  id       = "n1/${{each.key}}"
+}}
+import {{
+  to = server.db[0]
+  id = "n1/db"
+}}
+import {{
+  to = server.counted
+  id = "n1/counted"
+}}
+import {{
+  to = server.counted[2]
+  id = "n1/counted-2"
+}}
+import {{
+  to = server.keyed
+  id = "n1/keyed"
+}}
+import {{
+  to = server.keyed["y"]
+  id = "n1/keyed-y"
+}}
+import {{
+  to = server.one["a"]
+  id = "n1/one"
+}}
+import {{
+  to = module.shop.server.gone
+  id = "n1/gone"
+}}
+import {{
+  to = server.plain
+  id = "n1/plain"
+}}
+"#
+    );
+    let outcome = load(
+        &[("main.hcl", &main), ("shop/main.hcl", "locals {}\n")],
+        &inputs(&[], new_store()),
+    );
+    let evaluated = outcome
+        .evaluated
+        .unwrap_or_else(|| panic!("{}", outcome.rendered));
+    let found = without_blocks(&evaluated, evaluated.desired.imports.keys());
+    insta::assert_snapshot!("without_blocks", found.render(&evaluated.sources, Style::Plain));
 }

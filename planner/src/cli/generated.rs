@@ -1,5 +1,6 @@
 //! `drover plan --generate-config-out`: blocks for servers that are to be imported and not declared.
 
+use super::exit::ExitStatus;
 use super::failure::Failure;
 use super::options::VariableOptions;
 use super::output::Output;
@@ -9,8 +10,8 @@ use crate::files::write_once;
 use drover_core::diff::undeclared_imports;
 use drover_core::model::ObservedFleet;
 use drover_lang::config::InputFile;
-use drover_lang::generate::{Candidate, ImportBlock, configuration};
-use drover_types::{Address, RequestId};
+use drover_lang::generate::{Candidate, ImportBlock, configuration, without_blocks};
+use drover_types::RequestId;
 use std::path::Path;
 
 /// Writes the file, and gives the configuration with it. Nothing is written where nothing is to be declared.
@@ -36,19 +37,21 @@ pub(super) async fn write(
         (None, None) => ObservedFleet::new(),
     };
     let desired = &ground.evaluated.desired;
-    let mut candidates = Vec::new();
-    for (address, (id, domain)) in undeclared_imports(desired, &ground.recorded, &observed) {
-        // A block for an instance, or in a module, is for whoever knows what the others are.
-        if address != Address::root(address.kind, address.name.clone()) {
-            continue;
-        }
-        candidates.push(Candidate {
+    let undeclared = undeclared_imports(desired, &ground.recorded, &observed);
+    let found = without_blocks(&ground.evaluated, undeclared.keys());
+    if found.has_errors() {
+        project.print(&found, &ground.evaluated.sources, output)?;
+        return Err(Failure::shown(ExitStatus::Error));
+    }
+    let candidates: Vec<Candidate<'_>> = undeclared
+        .into_iter()
+        .map(|(address, (id, domain))| Candidate {
             id,
             domain,
             label: address.name,
             import: ImportBlock::Present,
-        });
-    }
+        })
+        .collect();
     let text = configuration(desired, &candidates);
     let more = InputFile {
         path: path.display().to_string(),

@@ -259,7 +259,7 @@ const TESTED: &[(&str, &[(&str, &str)])] = &[
             ("--full", "every_option::full"),
             (
                 "--generate-config-out",
-                "imports::blocks_are_generated_for_imports_that_lack_them",
+                "generated::blocks_are_generated_for_imports_that_lack_them",
             ),
             (
                 "--inventory",

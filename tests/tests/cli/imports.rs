@@ -1,5 +1,5 @@
-//! Domains that somebody else made, taken over as they are: `import` blocks, `drover import`, blocks that are written
-//! for them, what may be done with an imported server, and what may not.
+//! Domains that somebody else made, taken over as they are: `import` blocks, `drover import`, what may be done with an
+//! imported server, and what may not.
 
 use crate::apply_refused::hold;
 use crate::fake_hosts::Fleet;
@@ -11,16 +11,16 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 use uuid::Uuid;
 
-const ID: Uuid = Uuid::from_u128(0xa1);
+pub(crate) const ID: Uuid = Uuid::from_u128(0xa1);
 
-const SERVER: &str = r#"
+pub(crate) const SERVER: &str = r#"
 server "old" {
   flavor = flavor.small
   image  = null
 }
 "#;
 
-const IMPORT: &str = r#"
+pub(crate) const IMPORT: &str = r#"
 import {
   to = server.old
   id = "n1/legacy"
@@ -28,7 +28,7 @@ import {
 "#;
 
 /// A domain of the size of `flavor.small`, which runs.
-fn domain(name: &str, uuid: Uuid) -> DomainReport {
+pub(crate) fn domain(name: &str, uuid: Uuid) -> DomainReport {
     let xml = format!(
         "<domain type='qemu'>\n  <name>{name}</name>\n  <uuid>{uuid}</uuid>\n  <title>kept</title>\n  \
          <memory unit='KiB'>524288</memory>\n  <vcpu>1</vcpu>\n  \
@@ -54,7 +54,7 @@ fn domain(name: &str, uuid: Uuid) -> DomainReport {
 }
 
 /// Two hosts, the first with a domain that is nobody's.
-fn fleet(files: &[&str]) -> Fleet {
+pub(crate) fn fleet(files: &[&str]) -> Fleet {
     let mut fleet = Fleet::start(&[4096, 3072]);
     fleet.host_named("n1").hypervisor.put(domain("legacy", ID));
     fleet.write("old.hcl", &files.concat());
@@ -68,7 +68,7 @@ fn imported() -> Fleet {
 }
 
 /// The domain as its host has it now.
-fn seen(fleet: &Fleet) -> Option<DomainReport> {
+pub(crate) fn seen(fleet: &Fleet) -> Option<DomainReport> {
     let all = fleet.hosts[0].hypervisor.all();
     all.into_iter().find(|domain| domain.uuid == ID)
 }
@@ -78,7 +78,7 @@ fn turns(fleet: &Fleet) -> usize {
 }
 
 #[track_caller]
-fn is_settled(fleet: &Fleet) {
+pub(crate) fn is_settled(fleet: &Fleet) {
     let plan = fleet.drover(&["plan", "--detailed-exitcode"]);
     plan.exits(0).says("No changes.");
 }
@@ -377,7 +377,7 @@ fn adopting_a_host_writes_blocks_that_can_be_applied_as_they_are() {
 }
 
 /// A warning that every plan gives.
-const CHECK: &str = r#"
+pub(crate) const CHECK: &str = r#"
 check "never" {
   assert {
     condition     = false
@@ -385,34 +385,6 @@ check "never" {
   }
 }
 "#;
-
-#[test]
-fn blocks_are_generated_for_imports_that_lack_them() {
-    let fleet = fleet(&[IMPORT, CHECK, "locals {\n  unused = 1\n}\n"]);
-    let bare = fleet.drover(&["plan"]).exits(1);
-    bare.says("the server is not declared")
-        .says("--generate-config-out");
-    let ran = fleet
-        .drover(&["plan", "--generate-config-out", "new.hcl"])
-        .exits(0);
-    assert_eq!(ran.text().matches("Never so.").count(), 1, "{}", ran.text());
-    ran.says("Wrote 1 server to new.hcl")
-        .says("server.old will be imported from n1/legacy");
-    let text = std::fs::read_to_string(fleet.project().join("new.hcl")).expect("written");
-    insta::assert_snapshot!(text.replace(&ID.to_string(), "<id>"));
-    let refused = fleet.drover(&["plan", "--generate-config-out", "new.hcl"]);
-    refused
-        .exits(1)
-        .says("new.hcl is there already, and is not written over");
-    fleet
-        .drover(&["apply", "--auto-approve"])
-        .exits(0)
-        .says("1 imported");
-    is_settled(&fleet);
-    let nothing = fleet.drover(&["plan", "--generate-config-out", "more.hcl"]);
-    nothing.exits(0).says("Nothing was written to more.hcl");
-    assert!(!fleet.project().join("more.hcl").exists());
-}
 
 #[test]
 fn an_imported_server_with_an_image_is_replaced_by_one_of_drovers() {

@@ -15,6 +15,7 @@ mod every_option;
 mod examples;
 mod fake_hosts;
 mod fmt;
+mod generated;
 mod help;
 mod imports;
 mod inventory;

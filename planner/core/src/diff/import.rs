@@ -102,6 +102,13 @@ pub fn undeclared_imports<'a>(
         .collect()
 }
 
+/// Whether a block of its own could be written for an imported server that is not declared. One instance of a block
+/// says nothing of the others, and a module's blocks are those of all its instances.
+#[must_use]
+pub fn has_block_of_its_own(address: &Address, desired: &DesiredFleet) -> bool {
+    address.modules.is_empty() && address.key.is_none() && !desired.blocks.contains_key(address)
+}
+
 /// Every import, and what is found of it.
 pub(super) struct Imports<'a> {
     desired: &'a DesiredFleet,
@@ -157,15 +164,16 @@ impl<'a> Imports<'a> {
                 {
                     all.extend(problems);
                 }
-                diff.blocked.push(blocked(
-                    address,
-                    &import.id,
-                    BlockedBy::CannotImport {
-                        id: import.id.clone(),
-                        problems: all,
-                    },
-                    "declare the server, or have its block written with `drover plan --generate-config-out FILE`",
-                ));
+                let hint = if has_block_of_its_own(address, self.desired) {
+                    "declare the server, or have its block written with `drover plan --generate-config-out FILE`"
+                } else {
+                    "declare the server"
+                };
+                let by = BlockedBy::CannotImport {
+                    id: import.id.clone(),
+                    problems: all,
+                };
+                diff.blocked.push(blocked(address, &import.id, by, hint));
             }
         }
     }

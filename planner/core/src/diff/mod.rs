@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use hide::hide_drift;
 pub use ignore::settle_ignored;
-pub use import::{import_ids, is_nobodys, undeclared_imports};
+pub use import::{has_block_of_its_own, import_ids, is_nobodys, undeclared_imports};
 pub use rename::{RenameError, Renames, check_moved, rename, renames};
 pub use sight::is_active;
 pub use types::{FleetDiff, RecordDiff, Seat, ServerDiff, ServerStep, Settlement};

@@ -114,6 +114,8 @@ pub struct Evaluated {
     pub outputs: BTreeMap<String, Output>,
     /// Which arguments of which resource hold sensitive values.
     pub sensitive: BTreeMap<Address, BTreeSet<String>>,
+    /// Where import blocks name the servers that they are about.
+    pub import_places: BTreeMap<Address, Span>,
     /// The files, and the texts that values of variables came from.
     pub sources: SourceMap,
     /// What the evaluation used.
@@ -159,6 +161,8 @@ pub(super) struct State<'s, 'e> {
     /// The store's records, where it was read.
     pub(super) records: Option<&'s Records>,
     pub(super) projects: Projects,
+    /// Where import blocks name their servers.
+    pub(super) import_places: BTreeMap<Address, Span>,
     /// Servers that name no image.
     pub(super) without_image: Vec<WithoutImage>,
     /// Something that could not be evaluated.
@@ -214,6 +218,7 @@ pub fn evaluate(config: &Config, inputs: &Inputs<'_>) -> (Option<Evaluated>, Dia
         settings,
         outputs,
         incomplete,
+        import_places,
         ..
     } = state;
     let environment = evaluator.environment.clone();
@@ -267,6 +272,7 @@ pub fn evaluate(config: &Config, inputs: &Inputs<'_>) -> (Option<Evaluated>, Dia
             settings,
             outputs,
             sensitive,
+            import_places,
             sources: sources.clone(),
             usage,
             program: config.program.clone(),
@@ -363,6 +369,7 @@ impl<'s, 'e> State<'s, 'e> {
                 Identities::Read { records, .. } => records.as_deref(),
             },
             projects: Projects::default(),
+            import_places: BTreeMap::new(),
             without_image: Vec::new(),
             incomplete: None,
             sensitive: BTreeMap::new(),

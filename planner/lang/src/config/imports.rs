@@ -51,6 +51,10 @@ impl State<'_, '_> {
                     continue;
                 }
                 places.insert(id.clone(), to.clone());
+                let written = declared.argument("to");
+                if let Some(place) = written.and_then(|to| declared.span(to)) {
+                    self.import_places.insert(to.clone(), place);
+                }
                 let origin = Some(origin.clone());
                 let before = self.desired.imports.insert(to.clone(), Import { id, origin });
                 if before.is_some() {
