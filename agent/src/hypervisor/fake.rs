@@ -32,10 +32,25 @@ struct FakeState {
     turns: Vec<(Instant, PowerTurn)>,
     /// No start ends.
     starts_held: bool,
+    /// No such call of an adoption ends.
+    adoptions_held: Option<AdoptionCall>,
+    /// How many calls are held there.
+    held: usize,
+    /// How often held calls were lost.
+    lost: usize,
     /// No call ends.
     hung: bool,
     /// Domains that libvirt starts with the host.
     autostarts: BTreeSet<Uuid>,
+}
+
+/// A call that an adoption makes, before and after it writes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdoptionCall {
+    /// Reading the definition that is to be kept.
+    Definition,
+    /// Marking the domain, whose autostart is off by then.
+    Mark,
 }
 
 /// What was asked of a guest's power.
@@ -97,6 +112,45 @@ impl FakeHypervisor {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.starts_held = held;
         self.released.notify_all();
+    }
+
+    /// From now on these calls wait; `None`: they go on.
+    pub fn hold_adoptions(&self, at: Option<AdoptionCall>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.adoptions_held = at;
+        self.released.notify_all();
+    }
+
+    /// How many calls [`Self::hold_adoptions`] holds now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).held
+    }
+
+    /// Calls that are held now never reach libvirt, as where their agent dies.
+    pub fn lose_held(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.lost += 1;
+        self.released.notify_all();
+    }
+
+    /// Waits as long as this call is held.
+    fn pass(&self, call: AdoptionCall, attempt: &str) -> Result<(), HypervisorError> {
+        let mut state = self.state(attempt)?;
+        let lost = state.lost;
+        state.held += 1;
+        let mut state = self
+            .released
+            .wait_while(state, |state| {
+                state.adoptions_held == Some(call) && state.lost == lost
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        state.held -= 1;
+        if state.lost == lost {
+            Ok(())
+        } else {
+            Err(Self::refused(attempt))
+        }
     }
 
     /// From now on no call is answered until this is taken back, as by a libvirt that hangs.
@@ -298,6 +352,7 @@ impl Hypervisor for FakeHypervisor {
 
     fn mark(&self, server: ServerId, element: &str) -> Result<(), HypervisorError> {
         let attempt = "marking a domain";
+        self.pass(AdoptionCall::Mark, attempt)?;
         let mut state = self.state(attempt)?;
         let Some(domain) = state.domains.get_mut(&server.uuid()) else {
             return Err(HypervisorError::NoDomain {
@@ -316,6 +371,7 @@ impl Hypervisor for FakeHypervisor {
 
     fn definition(&self, server: ServerId) -> Result<Option<String>, HypervisorError> {
         let attempt = "reading the definition of a domain";
+        self.pass(AdoptionCall::Definition, attempt)?;
         let domain = self.domain(server)?.ok_or_else(|| HypervisorError::NoDomain {
             attempt: attempt.to_owned(),
             server,

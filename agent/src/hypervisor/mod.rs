@@ -15,7 +15,7 @@ mod threads;
 
 pub use domain::{DomainReport, DomainState, HostDescription, JobProgress, LiveMigration};
 pub use error::{HypervisorError, LibvirtFailure};
-pub use fake::{FakeHypervisor, PowerTurn};
+pub use fake::{AdoptionCall, FakeHypervisor, PowerTurn};
 pub use kvm_probe::{ProbeError, probe_kvm};
 pub use libvirt::Libvirt;
 pub use threads::HypervisorThreads;

@@ -67,6 +67,8 @@ pub(crate) async fn adopt(
     match take(agent, &here, &wanted, operation).await {
         Ok(result) => Ok(result),
         Err(error) => {
+            // Half taken over it would be nobody's and not to be asked for again.
+            here.until_libvirt_answers(operation).await;
             give_back(&here, wanted.mark.epoch).await?;
             let server = here.id();
             operation

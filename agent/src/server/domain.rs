@@ -7,6 +7,7 @@ use super::failure::WorkError;
 use super::found::{Definition, FoundDirectory, FoundServer, Kept, kept};
 use crate::agent::Agent;
 use crate::hypervisor::{DomainReport, DomainState, Hypervisor, HypervisorError};
+use crate::operations::OperationHandle;
 use drover_agent_core::domain::{DomainMetadata, render, render_marks};
 use drover_proto::v1;
 use drover_types::{Epoch, PowerState, ServerId};
@@ -16,6 +17,9 @@ use tokio::time::Instant;
 
 /// Between two looks at a guest that was asked to shut down, where libvirt's events do not come.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Between two looks whether libvirt answers.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// A guest may miss the button while it boots, so it is pressed again.
 const PRESS_EVERY: Duration = Duration::from_secs(5);
@@ -54,6 +58,20 @@ impl<'a> ServerHere<'a> {
                 server,
                 source,
             })
+    }
+
+    /// Waits until libvirt answers, for work that cannot be left as it is and must look first.
+    pub(crate) async fn until_libvirt_answers(&self, operation: &OperationHandle) {
+        let mut looks = tokio::time::interval(ASK_EVERY);
+        loop {
+            looks.tick().await;
+            let hypervisor = &self.agent.hypervisor;
+            let answer = hypervisor.run("describing the host", |h| h.host()).await;
+            match answer {
+                Err(error) if error.is_unavailable() => operation.phase("waiting for libvirt"),
+                Ok(_) | Err(_) => return,
+            }
+        }
     }
 
     pub(crate) async fn state(&self) -> Result<Option<DomainState>, WorkError> {

@@ -1,4 +1,6 @@
-//! Work on servers that a restart of the agent interrupted: look at what is there, then finish it or undo it.
+//! Work on servers that a restart of the agent interrupted: look at what is there, then finish it or undo it. While
+//! libvirt does not answer nothing is known of what is there, so that is waited for: agent and libvirt start at the same
+//! time with a host.
 
 use super::adopt::{self, Adoption};
 use super::change::{self, Deletion};
@@ -38,6 +40,7 @@ pub(crate) async fn recover(
     handle: &OperationHandle,
 ) -> WorkResult {
     let here = ServerHere::new(agent, server);
+    here.until_libvirt_answers(handle).await;
     let held = agent
         .operations
         .log()

@@ -4,6 +4,7 @@
 //!
 //! The binary is the one beside the test programs: `make build` (or `cargo build --workspace --bins`) first.
 
+mod adoptions;
 mod apply;
 mod apply_refused;
 mod capacity;
