@@ -15,6 +15,18 @@ pub struct Pages {
     pub used: u64,
 }
 
+impl Pages {
+    /// So many pages of this size, none of them taken.
+    #[must_use]
+    pub const fn unused(size_kib: u64, total: u64) -> Self {
+        Self {
+            size_kib,
+            total,
+            used: 0,
+        }
+    }
+}
+
 /// One of a host's NUMA cells before the first request, as libvirt's capabilities list it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NumaCell {

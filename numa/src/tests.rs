@@ -81,18 +81,13 @@ fn processors_are_numbered_over_all_cells() {
 fn host() -> Vec<NumaCell> {
     let cell = |id: u32| {
         let cpus: BTreeSet<u32> = (id * 4..id * 4 + 4).collect();
-        let pages = |size_kib, total| Pages {
-            size_kib,
-            total,
-            used: 0,
-        };
         NumaCell {
             id,
             dedicated_cpus: cpus.clone(),
             siblings: vec![[id * 4, id * 4 + 1].into(), [id * 4 + 2, id * 4 + 3].into()],
             cpus,
             memory_mib: 4096,
-            pages: vec![pages(4, 4096 * 256), pages(2048, 512)],
+            pages: vec![Pages::unused(4, 4096 * 256), Pages::unused(2048, 512)],
             ..NumaCell::default()
         }
     };

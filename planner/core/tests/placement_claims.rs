@@ -15,18 +15,13 @@ use std::sync::Arc;
 fn cells() -> Vec<NumaCell> {
     let cell = |id: u32| {
         let first = id * 6;
-        let pages = |size_kib, total| Pages {
-            size_kib,
-            total,
-            used: 0,
-        };
         NumaCell {
             id,
             cpus: (first..first + 2).collect(),
             dedicated_cpus: (first + 2..first + 6).collect(),
             siblings: vec![[first + 2, first + 3].into(), [first + 4, first + 5].into()],
             memory_mib: 4096,
-            pages: vec![pages(4, 3072 * 256), pages(2048, 512)],
+            pages: vec![Pages::unused(4, 3072 * 256), Pages::unused(2048, 512)],
             ..NumaCell::default()
         }
     };

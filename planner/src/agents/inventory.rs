@@ -143,11 +143,7 @@ fn read_cell(wire: v1::NumaCell) -> NumaCell {
         pages: wire
             .pages
             .into_iter()
-            .map(|pages| Pages {
-                size_kib: pages.size_kib,
-                total: pages.count,
-                used: 0,
-            })
+            .map(|pages| Pages::unused(pages.size_kib, pages.count))
             .collect(),
         ..NumaCell::default()
     }

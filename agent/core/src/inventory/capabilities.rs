@@ -182,11 +182,8 @@ fn numa_cell(cell: Node<'_, '_>) -> Option<NumaCell> {
         }
     }
     let pages = children(cell, "pages").filter_map(|pages| {
-        Some(Pages {
-            size_kib: pages.attribute("size")?.parse().ok().filter(|size| *size > 0)?,
-            total: kib(pages)?,
-            used: 0,
-        })
+        let size_kib = pages.attribute("size")?.parse().ok().filter(|size| *size > 0)?;
+        Some(Pages::unused(size_kib, kib(pages)?))
     });
     Some(NumaCell {
         id: cell.attribute("id")?.parse().ok()?,

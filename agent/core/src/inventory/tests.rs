@@ -21,17 +21,16 @@ fn the_host_and_its_guests_are_read() {
             features: ["aes", "avx2", "hypervisor", "ssse3"].map(str::to_owned).to_vec(),
         }
     );
-    let pages = |size_kib, total| Pages {
-        size_kib,
-        total,
-        used: 0,
-    };
     let cell = NumaCell {
         id: 0,
         cpus: [0, 1].into(),
         dedicated_cpus: [0, 1].into(),
         memory_mib: 16_346,
-        pages: vec![pages(4, 4_184_627), pages(2048, 0), pages(1_048_576, 0)],
+        pages: vec![
+            Pages::unused(4, 4_184_627),
+            Pages::unused(2048, 0),
+            Pages::unused(1_048_576, 0),
+        ],
         ..NumaCell::default()
     };
     assert_eq!(host.cells, [cell]);

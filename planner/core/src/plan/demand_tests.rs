@@ -1,26 +1,15 @@
 //! Servers that ask for NUMA cells, in plans: what hosts report counts, and nothing is promised twice.
 
-use super::ahead::{Moment, Newcomers, Standing, capacity, losses};
+use super::ahead::{capacity, losses};
+use super::testing::Fleet;
 use super::tests::plan;
-use super::{
-    ActionKind, BalanceLimits, BlockedBy, Inputs, Plan, PlanOptions, Reason, Severity, export, rebalance,
-};
-use crate::diff::diff;
-use crate::model::{
-    DesiredFleet, HostInventory, HostObservation, HostState, ObservedDomain, ObservedFleet, RecordedFleet,
-};
-use crate::testing::{address, desired, host, inventory, lineage, settled, with_hosts, with_server};
+use super::{ActionKind, BalanceLimits, BlockedBy, Plan, PlanOptions, Reason, Severity, export, rebalance};
+use crate::model::{DesiredFleet, HostState, ObservedDomain};
+use crate::testing::{address, desired, host, inventory, lineage, with_hosts, with_server};
 use drover_numa::{CellUse, NumaCell};
-use drover_types::{Address, HostName, PowerState, ServerId, Sha256Digest};
+use drover_types::{Address, HostName, PowerState, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
-
-/// Servers with one processor of their own each, on hosts with one cell of so many.
-struct Fleet {
-    desired: DesiredFleet,
-    recorded: RecordedFleet,
-    observed: ObservedFleet,
-}
 
 /// Servers are `server.<host><processor>` where they are seated already.
 fn seats(hosts: &[(&str, u32)], servers: &[&str]) -> Vec<(Address, HostName, u32)> {
@@ -47,55 +36,44 @@ fn taken(cpu: u32) -> CellUse {
     }
 }
 
+/// Servers with one processor of their own each, on hosts with one cell of so many.
+fn pinned(hosts: &[(&str, u32)], seated: &[&str]) -> Fleet {
+    let names: Vec<&str> = hosts.iter().map(|(name, _)| *name).collect();
+    let mut fleet = with_hosts(desired(), &names);
+    fleet.scheduler.filters.push("NUMATopologyFilter".to_owned());
+    let flavor = fleet
+        .flavors
+        .get_mut(&address("flavor.small"))
+        .expect("it is there");
+    flavor.spec.extra_specs = [("hw:cpu_policy".to_owned(), "dedicated".to_owned())].into();
+    let seated = seats(hosts, seated);
+    for (at, _, _) in &seated {
+        fleet = with_server(fleet, &at.to_string(), None);
+    }
+    let at: Vec<(Address, HostName)> = seated
+        .iter()
+        .map(|(at, host, _)| (at.clone(), host.clone()))
+        .collect();
+    let mut fleet = Fleet::settled(fleet, &at);
+    for (name, cpus) in hosts {
+        let cpus: BTreeSet<u32> = (0..*cpus).collect();
+        fleet.inventory(name).facts.cells = vec![NumaCell {
+            id: 0,
+            dedicated_cpus: cpus.clone(),
+            cpus,
+            memory_mib: 4096,
+            ..NumaCell::default()
+        }];
+    }
+    for (at, host, cpu) in &seated {
+        let id = ServerId::derive(lineage(), at, 1).uuid();
+        let domains = &mut fleet.inventory(host.as_str()).domains;
+        domains.get_mut(&id).expect("it is seated").cells = vec![taken(*cpu)];
+    }
+    fleet
+}
+
 impl Fleet {
-    fn new(hosts: &[(&str, u32)], seated: &[&str]) -> Self {
-        let names: Vec<&str> = hosts.iter().map(|(name, _)| *name).collect();
-        let mut fleet = with_hosts(desired(), &names);
-        fleet.scheduler.filters.push("NUMATopologyFilter".to_owned());
-        let flavor = fleet
-            .flavors
-            .get_mut(&address("flavor.small"))
-            .expect("it is there");
-        flavor.spec.extra_specs = [("hw:cpu_policy".to_owned(), "dedicated".to_owned())].into();
-        let seated = seats(hosts, seated);
-        for (at, _, _) in &seated {
-            fleet = with_server(fleet, &at.to_string(), None);
-        }
-        let at: Vec<(Address, HostName)> = seated
-            .iter()
-            .map(|(at, host, _)| (at.clone(), host.clone()))
-            .collect();
-        let (recorded, observed) = settled(&fleet, &at);
-        let mut fleet = Self {
-            desired: fleet,
-            recorded,
-            observed,
-        };
-        for (name, cpus) in hosts {
-            let cpus: BTreeSet<u32> = (0..*cpus).collect();
-            fleet.inventory(name).facts.cells = vec![NumaCell {
-                id: 0,
-                dedicated_cpus: cpus.clone(),
-                cpus,
-                memory_mib: 4096,
-                ..NumaCell::default()
-            }];
-        }
-        for (at, host, cpu) in &seated {
-            let id = ServerId::derive(lineage(), at, 1).uuid();
-            let domains = &mut fleet.inventory(host.as_str()).domains;
-            domains.get_mut(&id).expect("it is seated").cells = vec![taken(*cpu)];
-        }
-        fleet
-    }
-
-    fn inventory(&mut self, name: &str) -> &mut HostInventory {
-        match self.observed.get_mut(&host(name)) {
-            Some(HostObservation::Reported(inventory)) => inventory,
-            Some(HostObservation::Unobserved(_)) | None => panic!("{name} is there"),
-        }
-    }
-
     fn with(mut self, servers: &[&str]) -> Self {
         for at in servers {
             self.desired = with_server(self.desired, at, None);
@@ -109,17 +87,6 @@ impl Fleet {
         self
     }
 
-    fn inputs(&self) -> Inputs<'_> {
-        Inputs {
-            desired: &self.desired,
-            recorded: &self.recorded,
-            observed: &self.observed,
-            lineage: lineage(),
-            drover_version: "0.1.0",
-            config_digest: Sha256Digest::of(b"files"),
-        }
-    }
-
     fn plan(&self) -> Plan {
         plan(
             &self.desired,
@@ -127,17 +94,6 @@ impl Fleet {
             &self.observed,
             &PlanOptions::default(),
         )
-    }
-
-    fn standing(&self) -> Standing {
-        let diff = diff(
-            &self.desired,
-            &self.recorded,
-            &self.observed,
-            lineage(),
-            &PlanOptions::default(),
-        );
-        Standing::new(&self.inputs(), &diff, Moment::Now, Newcomers::LeftOut).expect("fair settings")
     }
 }
 
@@ -161,7 +117,7 @@ fn conflict(plan: &Plan) -> Vec<String> {
 #[test]
 fn each_pinned_server_takes_a_processor_of_its_own() {
     let all = ["server.a", "server.b", "server.c", "server.d", "server.e"];
-    let plan = Fleet::new(&[("n1", 2), ("n2", 2)], &[]).with(&all).plan();
+    let plan = pinned(&[("n1", 2), ("n2", 2)], &[]).with(&all).plan();
     assert_eq!(plan.placements.len(), 4);
     assert_eq!(conflict(&plan), ["NUMATopologyFilter"]);
     let orders = plan.actions.iter().filter_map(|action| match &action.kind {
@@ -174,7 +130,7 @@ fn each_pinned_server_takes_a_processor_of_its_own() {
 
 #[test]
 fn what_hosts_report_counts_foreign_domains_too() {
-    let mut fleet = Fleet::new(&[("n1", 3)], &["n1_2"]).with(&["server.a"]);
+    let mut fleet = pinned(&[("n1", 3)], &["n1_2"]).with(&["server.a"]);
     assert_eq!(hosts_of(&fleet.plan())["server.a"], "n1");
     let foreign = |cpu: u32| ObservedDomain {
         uuid: Uuid::from_u128(u128::from(cpu) + 1),
@@ -214,7 +170,7 @@ fn what_hosts_report_counts_foreign_domains_too() {
 
 #[test]
 fn a_settled_fleet_has_nothing_to_do_and_one_that_was_never_bound_is() {
-    let mut fleet = Fleet::new(&[("n1", 2)], &["n1_1"]);
+    let mut fleet = pinned(&[("n1", 2)], &["n1_1"]);
     assert_eq!(fleet.plan().actions, []);
     let domains = &mut fleet.inventory("n1").domains;
     domains.values_mut().for_each(|domain| domain.cells.clear());
@@ -235,11 +191,11 @@ fn a_settled_fleet_has_nothing_to_do_and_one_that_was_never_bound_is() {
 #[test]
 fn a_drain_goes_where_processors_are_left_and_nowhere_else() {
     let hosts = [("n1", 2), ("n2", 2), ("n3", 1)];
-    let fleet = Fleet::new(&hosts, &["n1_0", "n1_1", "n2_1"]).drains("n1");
+    let fleet = pinned(&hosts, &["n1_0", "n1_1", "n2_1"]).drains("n1");
     let plan = fleet.plan();
     let to: BTreeSet<String> = hosts_of(&plan).into_values().collect();
     assert_eq!(to, BTreeSet::from(["n2".to_owned(), "n3".to_owned()]));
-    let full = Fleet::new(&hosts, &["n1_0", "n1_1", "n2_0", "n2_1", "n3_0"]).drains("n1");
+    let full = pinned(&hosts, &["n1_0", "n1_1", "n2_0", "n2_1", "n3_0"]).drains("n1");
     let plan = full.plan();
     assert_eq!(
         plan.actions.len(),
@@ -252,7 +208,7 @@ fn a_drain_goes_where_processors_are_left_and_nowhere_else() {
 /// Two that leave for each other's hosts would each need the other's processor, which is taken until it has left.
 #[test]
 fn a_move_counts_on_both_hosts_until_it_has_arrived() {
-    let fleet = Fleet::new(&[("n1", 1), ("n2", 1)], &["n1_0", "n2_0"]);
+    let fleet = pinned(&[("n1", 1), ("n2", 1)], &["n1_0", "n2_0"]);
     let swap = PlanOptions {
         migrate: [("server.n1_0", "n2"), ("server.n2_0", "n1")]
             .map(|(at, to)| super::MigrateRequest {
@@ -269,7 +225,7 @@ fn a_move_counts_on_both_hosts_until_it_has_arrived() {
 /// The only processor that it may go to is another server's, which goes first.
 #[test]
 fn a_processor_is_made_free_for_one_that_must_leave() {
-    let mut fleet = Fleet::new(&[("n1", 1), ("n2", 1), ("n3", 1)], &["n1_0", "n2_0"]).drains("n1");
+    let mut fleet = pinned(&[("n1", 1), ("n2", 1), ("n3", 1)], &["n1_0", "n2_0"]).drains("n1");
     for (name, zone) in [("n1", "z1"), ("n2", "z1"), ("n3", "z2")] {
         let spec = &mut fleet.desired.hosts.get_mut(&host(name)).expect("declared").spec;
         spec.availability_zone = Some(zone.to_owned());
@@ -295,7 +251,7 @@ fn a_processor_is_made_free_for_one_that_must_leave() {
 #[test]
 fn other_cells_are_made_room_for_where_the_server_is_or_elsewhere() {
     let grown = |hosts: &[(&str, u32)], seated: &[&str], at: &str| {
-        let mut fleet = Fleet::new(hosts, seated);
+        let mut fleet = pinned(hosts, seated);
         let server = fleet.desired.servers.get_mut(&address(at)).expect("declared");
         server.spec.size.vcpus = 2;
         fleet.plan()
@@ -320,7 +276,7 @@ fn other_cells_are_made_room_for_where_the_server_is_or_elsewhere() {
 
 #[test]
 fn looking_ahead_counts_cells() {
-    let fleet = Fleet::new(&[("n1", 4), ("n2", 1)], &["n1_0", "n1_3", "n2_0"]);
+    let fleet = pinned(&[("n1", 4), ("n2", 1)], &["n1_0", "n1_3", "n2_0"]);
     let rooms = capacity(&mut fleet.standing(), &fleet.inputs(), |_| true);
     let [room] = &rooms[..] else { panic!("{rooms:?}") };
     assert_eq!((room.more, &room.hosts), (2, &[(host("n1"), 2)].into()));
@@ -341,15 +297,8 @@ fn evening_out_moves_nothing_to_where_no_processor_is_left() {
         least_gain: 0.0,
     };
     let moves = |hosts: &[(&str, u32)]| {
-        let fleet = Fleet::new(hosts, &["n1_0", "n1_1", "n1_2", "n1_3"]);
-        let diff = diff(
-            &fleet.desired,
-            &fleet.recorded,
-            &fleet.observed,
-            lineage(),
-            &PlanOptions::default(),
-        );
-        let found = rebalance(&fleet.inputs(), &diff, &limits).expect("fair settings");
+        let fleet = pinned(hosts, &["n1_0", "n1_1", "n1_2", "n1_3"]);
+        let found = rebalance(&fleet.inputs(), &fleet.diff(), &limits).expect("fair settings");
         found.moves.len()
     };
     assert_eq!(moves(&[("n1", 4), ("n2", 4)]), 2);
@@ -359,15 +308,8 @@ fn evening_out_moves_nothing_to_where_no_processor_is_left() {
 
 #[test]
 fn an_exported_scenario_has_in_its_cells_what_servers_took() {
-    let fleet = Fleet::new(&[("n1", 2)], &["n1_1"]).with(&["server.a"]);
-    let diff = diff(
-        &fleet.desired,
-        &fleet.recorded,
-        &fleet.observed,
-        lineage(),
-        &PlanOptions::default(),
-    );
-    let scenario = export(&fleet.inputs(), &diff).expect("fair settings");
+    let fleet = pinned(&[("n1", 2)], &["n1_1"]).with(&["server.a"]);
+    let scenario = export(&fleet.inputs(), &fleet.diff()).expect("fair settings");
     let text = serde_json::to_value(&scenario).expect("JSON");
     let cell = &text["hosts"][0]["numa_cells"][0];
     assert_eq!(cell["pinned_cpus"], serde_json::json!([1]), "{text}");
@@ -377,7 +319,7 @@ fn an_exported_scenario_has_in_its_cells_what_servers_took() {
 #[test]
 fn nothing_that_cannot_be_had_is_placed_as_if_it_were_not_asked() {
     let told = |change: &dyn Fn(&mut DesiredFleet)| {
-        let mut fleet = Fleet::new(&[("n1", 2)], &[]).with(&["server.a", "server.b"]);
+        let mut fleet = pinned(&[("n1", 2)], &[]).with(&["server.a", "server.b"]);
         change(&mut fleet.desired);
         let plan = fleet.plan();
         let errors = plan.findings.iter();

@@ -33,6 +33,8 @@ mod seats;
 mod server_actions;
 mod stale;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 pub(crate) mod tests;
 pub mod text;
 mod types;

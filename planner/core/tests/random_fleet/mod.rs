@@ -191,18 +191,7 @@ fn devices() -> impl Strategy<Value = (Vec<NumaCell>, Vec<PciPool>)> {
         dedicated_cpus: (id * 8 + 2..id * 8 + 6).collect(),
         siblings: vec![[id * 8 + 2, id * 8 + 3].into(), [id * 8 + 4, id * 8 + 5].into()],
         memory_mib: 4096,
-        pages: vec![
-            Pages {
-                size_kib: 4,
-                total: 1 << 20,
-                used: 0,
-            },
-            Pages {
-                size_kib: 2048,
-                total: 600,
-                used: 0,
-            },
-        ],
+        pages: vec![Pages::unused(4, 1 << 20), Pages::unused(2048, 600)],
         ..NumaCell::default()
     };
     let pool = |numa_node| PciPool {

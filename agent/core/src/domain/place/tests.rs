@@ -14,20 +14,13 @@ const LIMITS: NumaLimits = NumaLimits {
 
 /// Two cells of four processors each, the first of each shared, with pages of two sizes.
 fn host() -> Vec<NumaCell> {
-    let cell = |id: u32| {
-        let pages = |size_kib, total| Pages {
-            size_kib,
-            total,
-            used: 0,
-        };
-        NumaCell {
-            id,
-            cpus: [id * 4].into(),
-            dedicated_cpus: (id * 4 + 1..id * 4 + 4).collect(),
-            memory_mib: 4096,
-            pages: vec![pages(4, 4096 * 256), pages(2048, 512)],
-            ..NumaCell::default()
-        }
+    let cell = |id: u32| NumaCell {
+        id,
+        cpus: [id * 4].into(),
+        dedicated_cpus: (id * 4 + 1..id * 4 + 4).collect(),
+        memory_mib: 4096,
+        pages: vec![Pages::unused(4, 4096 * 256), Pages::unused(2048, 512)],
+        ..NumaCell::default()
     };
     vec![cell(0), cell(1)]
 }

@@ -1,63 +1,19 @@
 //! Capacity, the loss of hosts and the policy, on fleets built in code.
 
 use super::{Moment, Newcomers, Standing, capacity, losses};
-use crate::diff::{FleetDiff, diff};
-use crate::model::{DesiredFleet, GroupPolicy, ObservedFleet, RecordedFleet, Strictness};
+use crate::model::{DesiredFleet, GroupPolicy, Strictness};
 use crate::placement::Scheduler;
 use crate::plan::place::Placements;
+use crate::plan::testing::Fleet;
 use crate::plan::world::{name_of, parts};
-use crate::plan::{Inputs, PlanMode, PlanOptions, Severity, place};
-use crate::testing::{
-    address, desired, host, lineage, observed, settled, with_group, with_hosts, with_server,
-};
-use drover_types::{Address, ByteSize, HostName, Sha256Digest};
+use crate::plan::{PlanMode, Severity, place};
+use crate::testing::{address, desired, host, with_group, with_hosts, with_server};
+use drover_types::{Address, ByteSize, HostName};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-struct Fleet {
-    desired: DesiredFleet,
-    recorded: RecordedFleet,
-    observed: ObservedFleet,
-}
-
-impl Fleet {
-    fn settled(desired: DesiredFleet, seats: &[(Address, HostName)]) -> Self {
-        let (recorded, observed) = settled(&desired, seats);
-        Self {
-            desired,
-            recorded,
-            observed,
-        }
-    }
-
-    fn inputs(&self) -> Inputs<'_> {
-        Inputs {
-            desired: &self.desired,
-            recorded: &self.recorded,
-            observed: &self.observed,
-            lineage: lineage(),
-            drover_version: "0.1.0",
-            config_digest: Sha256Digest::of(b"files"),
-        }
-    }
-
-    fn diff(&self) -> FleetDiff {
-        diff(
-            &self.desired,
-            &self.recorded,
-            &self.observed,
-            lineage(),
-            &PlanOptions::default(),
-        )
-    }
-
-    fn now(&self) -> Standing {
-        Standing::new(&self.inputs(), &self.diff(), Moment::Now, Newcomers::LeftOut).expect("fair settings")
-    }
-
-    fn placed(&self) -> Placements {
-        place(&self.inputs(), &self.diff())
-    }
+fn placed(fleet: &Fleet) -> Placements {
+    place(&fleet.inputs(), &fleet.diff())
 }
 
 /// So many servers of `ram_mib` on each of the hosts, by their names.
@@ -89,7 +45,7 @@ fn capacity_counts_by_zone_and_says_what_stops_it() {
     }
     fleet.hosts.get_mut(&host("n3")).expect("declared").spec.state = crate::model::HostState::Disabled;
     let fleet = Fleet::settled(fleet, &seats);
-    let rooms = capacity(&mut fleet.now(), &fleet.inputs(), |_| true);
+    let rooms = capacity(&mut fleet.standing(), &fleet.inputs(), |_| true);
     let [room] = &rooms[..] else { panic!("{rooms:?}") };
     // 4 GiB at 1.5 hold six of 1 GiB.
     assert_eq!(room.more, 9);
@@ -100,19 +56,18 @@ fn capacity_counts_by_zone_and_says_what_stops_it() {
     assert_eq!(room.hosts, [(host("n1"), 3), (host("n2"), 6)].into());
     let stopped_by = [("RamFilter".to_owned(), 2), ("ComputeFilter".to_owned(), 1)];
     assert_eq!(room.stopped_by, stopped_by.into());
-    assert_eq!(capacity(&mut fleet.now(), &fleet.inputs(), |_| false), Vec::new());
+    assert_eq!(
+        capacity(&mut fleet.standing(), &fleet.inputs(), |_| false),
+        Vec::new()
+    );
 }
 
 #[test]
 fn capacity_after_an_apply_leaves_out_what_the_apply_takes() {
     let (fleet, _) = filled(&[("n1", 4)], 1024);
-    let fleet = Fleet {
-        desired: fleet,
-        recorded: RecordedFleet::empty(1),
-        observed: observed(&["n1"]),
-    };
-    let now = capacity(&mut fleet.now(), &fleet.inputs(), |_| true);
-    let placed = fleet.placed();
+    let fleet = Fleet::unapplied(fleet);
+    let now = capacity(&mut fleet.standing(), &fleet.inputs(), |_| true);
+    let placed = placed(&fleet);
     let mut after = Standing::new(
         &fleet.inputs(),
         &fleet.diff(),
@@ -128,7 +83,7 @@ fn capacity_after_an_apply_leaves_out_what_the_apply_takes() {
 fn a_host_whose_servers_fit_elsewhere_may_be_lost() {
     let (fleet, seats) = filled(&[("n1", 3), ("n2", 3)], 1024);
     let fleet = Fleet::settled(fleet, &seats);
-    let losses = losses(&mut fleet.now());
+    let losses = losses(&mut fleet.standing());
     assert_eq!(losses.len(), 2);
     assert!(
         losses
@@ -141,7 +96,7 @@ fn a_host_whose_servers_fit_elsewhere_may_be_lost() {
 fn who_fits_nowhere_else_is_named_with_the_reason() {
     let (fleet, seats) = filled(&[("n1", 3), ("n2", 4)], 1024);
     let fleet = Fleet::settled(fleet, &seats);
-    let losses = losses(&mut fleet.now());
+    let losses = losses(&mut fleet.standing());
     let stranded: Vec<String> = losses
         .iter()
         .flat_map(|loss| &loss.stranded)
@@ -171,7 +126,7 @@ fn members_that_must_be_apart_cannot_share_what_is_left() {
         (address("server.b"), host("n2")),
     ];
     let fleet = Fleet::settled(fleet, &seats);
-    let losses = losses(&mut fleet.now());
+    let losses = losses(&mut fleet.standing());
     assert!(
         losses
             .iter()
@@ -189,11 +144,7 @@ fn the_policy_looks_at_the_fleet_as_the_plan_leaves_it() {
         let mut fleet = fleet.clone();
         let first: Vec<Address> = fleet.servers.keys().take(servers).cloned().collect();
         fleet.servers.retain(|address, _| first.contains(address));
-        let fleet = Fleet {
-            desired: fleet,
-            recorded: RecordedFleet::empty(1),
-            observed: observed(&["n1", "n2"]),
-        };
+        let fleet = Fleet::unapplied(fleet);
         let mut differences = fleet.diff();
         differences.options.mode = mode;
         let placed = place(&fleet.inputs(), &differences);
@@ -213,7 +164,7 @@ fn the_policy_looks_at_the_fleet_as_the_plan_leaves_it() {
 
 /// The scheduler of the fleet without one host, all others' servers on it, and the servers of that host.
 fn without(fleet: &Fleet, lost: &HostName) -> (Scheduler, Vec<crate::placement::Request>) {
-    let standing = fleet.now();
+    let standing = fleet.standing();
     let differences = fleet.diff();
     let (parts, _) = parts(&fleet.inputs(), &differences);
     let hosts = parts.hosts.into_iter().filter(|host| host.name != name_of(lost));
@@ -265,7 +216,7 @@ proptest! {
             seats.push((address(&name), host(names[at])));
         }
         let fleet = Fleet::settled(fleet, &seats);
-        let mut standing = fleet.now();
+        let mut standing = fleet.standing();
         let found = losses(&mut standing);
         prop_assert_eq!(&found, &losses(&mut standing), "looking changed something");
         for loss in found {
@@ -288,7 +239,7 @@ fn a_thousand_hosts_are_looked_at_in_seconds() {
     for ram_mib in [256, 600] {
         let (fleet, seats) = filled(&counts, ram_mib);
         let fleet = Fleet::settled(fleet, &seats);
-        let mut standing = fleet.now();
+        let mut standing = fleet.standing();
         let room = capacity(&mut standing, &fleet.inputs(), |_| true);
         let losses = losses(&mut standing);
         assert!(room[0].more < 20_000);

@@ -1,11 +1,11 @@
 //! Evening out against Ganeti's way of doing it, and against the rules in plain form.
 
 use super::{BalanceLimits, Rebalance, rebalance};
-use crate::diff::diff;
-use crate::model::{DesiredFleet, GroupPolicy, HostObservation, ObservedFleet, RecordedFleet};
-use crate::plan::{ActionKind, Inputs, Plan, PlanOptions, Reason, build, place};
-use crate::testing::{address, desired, host, lineage, settled, with_group, with_hosts, with_server};
-use drover_types::{Address, ByteSize, HostName, Sha256Digest};
+use crate::model::{DesiredFleet, GroupPolicy, HostObservation};
+use crate::plan::testing::Fleet;
+use crate::plan::{ActionKind, Plan, PlanOptions, Reason, build, place};
+use crate::testing::{address, desired, host, with_group, with_hosts, with_server};
+use drover_types::{Address, ByteSize, HostName};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NO_LIMIT: BalanceLimits = BalanceLimits {
@@ -35,9 +35,7 @@ struct Case {
     at: Vec<usize>,
     /// Members of one group must be apart.
     groups: Vec<Option<usize>>,
-    desired: DesiredFleet,
-    recorded: RecordedFleet,
-    observed: ObservedFleet,
+    fleet: Fleet,
 }
 
 /// As the default ratios have it.
@@ -68,9 +66,7 @@ impl Case {
             sizes: Vec::new(),
             at: Vec::new(),
             groups: Vec::new(),
-            desired: fleet,
-            recorded: RecordedFleet::empty(1),
-            observed: ObservedFleet::new(),
+            fleet: Fleet::unapplied(fleet.clone()),
             hosts,
         };
         let mut seats = Vec::new();
@@ -98,20 +94,19 @@ impl Case {
             case.at[server] = at;
             let name = format!("server.s[{number}]");
             let group = group.map(|group| groups[group].as_str());
-            case.desired = with_server(case.desired, &name, group);
-            let spec = &mut case.desired.servers.get_mut(&address(&name)).expect("added").spec;
+            fleet = with_server(fleet, &name, group);
+            let spec = &mut fleet.servers.get_mut(&address(&name)).expect("added").spec;
             spec.size.ram = ByteSize::from_mib(size[0] as u64);
             spec.size.disk = ByteSize::from_mib(size[1] as u64);
             spec.size.vcpus = size[2] as u32;
             seats.push((address(&name), host(names[at])));
         }
-        case.settle(&seats);
-        case
+        case.settle(fleet, &seats)
     }
 
-    fn settle(&mut self, seats: &[(Address, HostName)]) {
-        (self.recorded, self.observed) = settled(&self.desired, seats);
-        for (observation, host) in self.observed.values_mut().zip(&self.hosts) {
+    fn settle(mut self, desired: DesiredFleet, seats: &[(Address, HostName)]) -> Self {
+        self.fleet = Fleet::settled(desired, seats);
+        for (observation, host) in self.fleet.observed.values_mut().zip(&self.hosts) {
             let HostObservation::Reported(inventory) = observation else {
                 panic!("all answer")
             };
@@ -119,23 +114,11 @@ impl Case {
             inventory.facts.disk_mib = host[1] as u64;
             inventory.facts.vcpus = host[2] as u32;
         }
-    }
-
-    fn inputs(&self) -> Inputs<'_> {
-        Inputs {
-            desired: &self.desired,
-            recorded: &self.recorded,
-            observed: &self.observed,
-            lineage: lineage(),
-            drover_version: "0.1.0",
-            config_digest: Sha256Digest::of(b"files"),
-        }
+        self
     }
 
     fn rebalance(&self, limits: &BalanceLimits) -> Rebalance {
-        let options = PlanOptions::default();
-        let diff = diff(&self.desired, &self.recorded, &self.observed, lineage(), &options);
-        rebalance(&self.inputs(), &diff, limits).expect("fair settings")
+        rebalance(&self.fleet.inputs(), &self.fleet.diff(), limits).expect("fair settings")
     }
 
     /// The plan that carries it out.
@@ -150,9 +133,10 @@ impl Case {
             balance: Some(found.balance.clone()),
             ..PlanOptions::default()
         };
-        let diff = diff(&self.desired, &self.recorded, &self.observed, lineage(), &options);
-        let placements = place(&self.inputs(), &diff);
-        build(&self.inputs(), diff, placements, &BTreeMap::new(), Vec::new()).expect("a sound plan")
+        let diff = self.fleet.diff_with(&options);
+        let inputs = self.fleet.inputs();
+        let placements = place(&inputs, &diff);
+        build(&inputs, diff, placements, &BTreeMap::new(), Vec::new()).expect("a sound plan")
     }
 
     fn used(&self, host: usize) -> [f64; 3] {
@@ -231,8 +215,8 @@ impl Case {
 
     /// Carries moves out one after another by the plain rules.
     fn carry_out(&mut self, found: &Rebalance) -> u64 {
-        let servers: Vec<Address> = self.desired.servers.keys().cloned().collect();
-        let hosts: Vec<HostName> = self.desired.hosts.keys().cloned().collect();
+        let servers: Vec<Address> = self.fleet.desired.servers.keys().cloned().collect();
+        let hosts: Vec<HostName> = self.fleet.desired.hosts.keys().cloned().collect();
         // Addresses are in the order of their numbers; those that did not fit have none.
         let position: BTreeMap<Address, usize> = servers.into_iter().zip(0..).collect();
         let mut moved = 0;
@@ -379,15 +363,12 @@ fn who_must_be_with_another_is_not_taken_from_it() {
         let hints = &mut fleet.servers.get_mut(&name).expect("added").spec.hints;
         hints.same_host = [address("server.s[2]")].into();
     }
-    let (recorded, observed) = settled(&fleet, &seats);
     let case = Case {
         hosts: vec![[4096.0, 102_400.0, 4.0]; 2],
         sizes: Vec::new(),
         at: Vec::new(),
         groups: Vec::new(),
-        desired: fleet,
-        recorded,
-        observed,
+        fleet: Fleet::settled(fleet, &seats),
     };
     let found = case.rebalance(&NO_LIMIT);
     let moved: Vec<String> = found
