@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::hypervisor::HypervisorThreads;
 use crate::image::ImageCache;
-use crate::inventory::Profiles;
+use crate::inventory::{Monitor, Profiles};
 use crate::migration::Handovers;
 use crate::operations::Operations;
 use crate::server::Claims;
@@ -24,6 +24,8 @@ pub struct Agent {
     pub hypervisor: HypervisorThreads,
     /// What this host can run.
     pub profiles: Profiles,
+    /// What this host measures.
+    pub monitor: Monitor,
     /// Who may take room in this host's NUMA cells.
     pub claims: Claims,
     /// Servers on their way to or from another host.

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::health;
 use crate::hypervisor::{Hypervisor, HypervisorThreads, Libvirt};
 use crate::image::{self, ImageCache, Images};
-use crate::inventory::{Hosts, Profiles};
+use crate::inventory::{Hosts, Monitor, Profiles, measure};
 use crate::limits::Limits;
 use crate::migration::{Handovers, Migrations, Peers};
 use crate::operations::{OperationQueries, Operations};
@@ -143,6 +143,7 @@ impl Daemon {
             images,
             hypervisor: HypervisorThreads::new(hypervisor),
             profiles: Profiles::new(config.virt_type, config.data_dir.clone(), config.cpus.clone()),
+            monitor: Monitor::default(),
             claims: Claims::default(),
             handovers: Handovers::default(),
             credentials: reloader.subscribe(),
@@ -195,6 +196,7 @@ impl Daemon {
         let mut accepting = tokio::spawn(acceptor.run(sender));
         let mut reloading = tokio::spawn(reloader.run(RELOAD, closing.clone()));
         let mut reconciling = tokio::spawn(reconcile::run(agent.clone(), closing.clone()));
+        let mut measuring = tokio::spawn(measure(agent.clone(), closing.clone()));
         let mut looking = tokio::spawn(health::run(agent.clone(), reporter.clone()));
         let server = tonic::transport::Server::builder()
             .max_concurrent_streams(limits.streams)
@@ -228,6 +230,7 @@ impl Daemon {
             _ = &mut reloading => Err(ServeError::Ended("certificate reloader")),
             _ = &mut looking => Err(ServeError::Ended("health reporter")),
             _ = &mut reconciling => Err(ServeError::Ended("reconciler")),
+            _ = &mut measuring => Err(ServeError::Ended("monitor")),
             served = &mut serving => match served {
                 Ok(Err(error)) => Err(ServeError::Server(error)),
                 Ok(Ok(())) | Err(_) => Err(ServeError::Ended("server")),

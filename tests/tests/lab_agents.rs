@@ -11,7 +11,8 @@ use drover_core::model::{
 use drover_proto::transport::{CredentialFiles, Credentials, Timeouts};
 use drover_tests::lab::{Etcd, Host, Lab, Store, TlsFiles, WAIT_LONG, poll_until};
 use drover_types::{
-    Architecture, FencingToken, HostName, HypervisorType, PowerState, RequestId, Sha256Digest,
+    Architecture, CpuMetric, FencingToken, HostName, HypervisorType, MetricName, PowerState, RequestId,
+    Sha256Digest,
 };
 use nix::sys::signal::Signal;
 
@@ -136,6 +137,7 @@ fn every_host_reports_itself_as_virsh_does() {
             held_without_domain,
             images,
             operations,
+            metrics,
         } = inventory;
         assert_eq!(*name_, name(host.name()));
         assert_eq!(agent_version, env!("CARGO_PKG_VERSION"));
@@ -151,6 +153,34 @@ fn every_host_reports_itself_as_virsh_does() {
         assert_eq!((domains.len(), held_without_domain.len()), (0, 0));
         assert_eq!((images.len(), operations.len()), (0, 0));
         compare_facts(host, facts, reserved);
+        // Taken after the inventory.
+        let counters = host.virsh(&["nodecpustats"]).expect("virsh answers");
+        for (metric, label) in [
+            (CpuMetric::UserTime, "user:"),
+            (CpuMetric::KernelTime, "system:"),
+            (CpuMetric::IdleTime, "idle:"),
+        ] {
+            let (before, now) = (
+                metrics[&MetricName::from(metric)].get(),
+                number(&labelled(&counters, label)),
+            );
+            assert!(
+                0.0 < before && before <= now as f64,
+                "{metric}: {before}, then {now}"
+            );
+        }
+    }
+    // Shares are known once there was a second between two looks.
+    for host in ["n1", "n2"] {
+        let busy = poll_until("a share of the processors' time", WAIT_LONG, || {
+            let fleet = look(&lab);
+            let share = reported(&fleet, host)
+                .metrics
+                .get(&MetricName::from(CpuMetric::Percent));
+            share.map(|share| share.get())
+        });
+        let busy = busy.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert!((0.0..=100.0).contains(&busy), "{host} is busy to {busy} percent");
     }
 }
 

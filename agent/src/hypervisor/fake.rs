@@ -3,6 +3,7 @@
 use super::domain::{DomainReport, DomainState, HostDescription, JobProgress, LiveMigration};
 use super::{Hypervisor, HypervisorError, LibvirtFailure};
 use drover_agent_core::domain::{Attribute, DiskPart, NAMESPACE, read_back, with_element};
+use drover_agent_core::inventory::CpuSample;
 use drover_types::{HypervisorType, PowerState, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -42,6 +43,8 @@ struct FakeState {
     hung: bool,
     /// Domains that libvirt starts with the host.
     autostarts: BTreeSet<Uuid>,
+    /// What its processors did.
+    cpu: Option<CpuSample>,
 }
 
 /// A call that an adoption makes, before and after it writes anything.
@@ -81,6 +84,11 @@ impl FakeHypervisor {
     pub fn set_away(&self, away: bool) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).away = away;
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// From now on the host's processors have done this; before that they are not counted.
+    pub fn set_cpu(&self, sample: CpuSample) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).cpu = Some(sample);
     }
 
     /// From now on no domain starts, for this reason; `None`: they do again.
@@ -264,6 +272,10 @@ impl FakeHypervisor {
 impl Hypervisor for FakeHypervisor {
     fn host(&self) -> Result<HostDescription, HypervisorError> {
         self.state("describing the host").map(|_| self.host.clone())
+    }
+
+    fn cpu_sample(&self) -> Result<Option<CpuSample>, HypervisorError> {
+        self.state("reading processor times").map(|state| state.cpu)
     }
 
     fn domain_capabilities(

@@ -1,7 +1,9 @@
 //! What the `virt` crate does not wrap, or wraps in a way that can end the process: job statistics (it makes
-//! a `Vec` of a null pointer where there are none), bulk statistics, aborting a job, comparing CPUs, events.
+//! a `Vec` of a null pointer where there are none), bulk statistics, the host's processor times, aborting a job,
+//! comparing CPUs, events.
 
 use super::domain::{DomainState, JobProgress};
+use drover_agent_core::inventory::CpuTimes;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
@@ -9,7 +11,7 @@ use tokio::sync::watch::Sender;
 use uuid::Uuid;
 use virt::connect::Connect;
 use virt::domain::Domain;
-use virt::error::Error;
+use virt::error::{Error, ErrorNumber};
 use virt_sys as sys;
 
 /// A value of libvirt's typed parameters, numbers widened.
@@ -106,6 +108,53 @@ pub(super) fn all_statistics(connection: &Connect) -> Result<BTreeMap<Uuid, Valu
         unsafe { sys::virDomainStatsRecordListFree(records) };
     }
     Ok(all)
+}
+
+/// What all processors of the host did since it booted; none where libvirt does not count all of it.
+pub(super) fn cpu_times(connection: &Connect) -> Result<Option<CpuTimes>, Error> {
+    let all = sys::VIR_NODE_CPU_STATS_ALL_CPUS;
+    let mut count: c_int = 0;
+    // SAFETY: the connection is open while `connection` lives; without room libvirt only says how much it needs.
+    let answer =
+        unsafe { sys::virNodeGetCPUStats(connection.as_ptr(), all, ptr::null_mut(), &raw mut count, 0) };
+    if answer < 0 {
+        let error = Error::last_error();
+        return if error.code().is(ErrorNumber::NoSupport) {
+            Ok(None)
+        } else {
+            Err(error)
+        };
+    }
+    let empty = sys::virNodeCPUStats {
+        field: [0; sys::VIR_NODE_CPU_STATS_FIELD_LENGTH as usize],
+        value: 0,
+    };
+    let mut counters = vec![empty; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: there is room for `count` counters, and libvirt writes no more than that.
+    let answer = unsafe {
+        sys::virNodeGetCPUStats(connection.as_ptr(), all, counters.as_mut_ptr(), &raw mut count, 0)
+    };
+    if answer < 0 {
+        return Err(Error::last_error());
+    }
+    Ok(times_of(&counters))
+}
+
+fn times_of(counters: &[sys::virNodeCPUStats]) -> Option<CpuTimes> {
+    let value = |name: &CStr| {
+        let named = counters.iter().find(|counter| {
+            // SAFETY: libvirt ends each name with a NUL within its 80 bytes; one not written to is empty.
+            let field = unsafe { CStr::from_ptr(counter.field.as_ptr()) };
+            field == name
+        });
+        named.map(|counter| counter.value)
+    };
+    Some(CpuTimes {
+        user_ns: value(sys::VIR_NODE_CPU_STATS_USER)?,
+        kernel_ns: value(sys::VIR_NODE_CPU_STATS_KERNEL)?,
+        idle_ns: value(sys::VIR_NODE_CPU_STATS_IDLE)?,
+        iowait_ns: value(sys::VIR_NODE_CPU_STATS_IOWAIT)?,
+    })
 }
 
 /// State and reason.

@@ -5,6 +5,7 @@ use super::event::{self, WatchedConnection};
 use super::ffi;
 use super::{Hypervisor, HypervisorError, LibvirtFailure};
 use drover_agent_core::domain::{Attribute, NAMESPACE, read_back};
+use drover_agent_core::inventory::CpuSample;
 use drover_types::{HypervisorType, PowerState, ServerId};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -216,6 +217,23 @@ fn is_active(domain: &Domain) -> Result<bool, Error> {
 impl Hypervisor for Libvirt {
     fn host(&self) -> Result<HostDescription, HypervisorError> {
         self.call(|| "describing the host".to_owned(), |open| Ok(open.host.clone()))
+    }
+
+    fn cpu_sample(&self) -> Result<Option<CpuSample>, HypervisorError> {
+        self.call(
+            || "reading the processor times of the host".to_owned(),
+            |open| {
+                let Some(times) = ffi::cpu_times(&open.libvirt)? else {
+                    return Ok(None);
+                };
+                let node = open.libvirt.node_info()?;
+                Ok(Some(CpuSample {
+                    frequency_mhz: node.mhz,
+                    processors: node.cpus,
+                    times,
+                }))
+            },
+        )
     }
 
     fn domain_capabilities(

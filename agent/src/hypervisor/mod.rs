@@ -20,6 +20,7 @@ pub use kvm_probe::{ProbeError, probe_kvm};
 pub use libvirt::Libvirt;
 pub use threads::HypervisorThreads;
 
+use drover_agent_core::inventory::CpuSample;
 use drover_types::{HypervisorType, ServerId};
 use tokio::sync::watch;
 
@@ -29,6 +30,9 @@ use tokio::sync::watch;
 pub trait Hypervisor: Send + Sync + 'static {
     /// What the host is and can run. Cached for as long as the connection to libvirt lives.
     fn host(&self) -> Result<HostDescription, HypervisorError>;
+
+    /// What the host's processors did so far; none where they are not counted.
+    fn cpu_sample(&self) -> Result<Option<CpuSample>, HypervisorError>;
 
     /// libvirt's description of what a guest of this kind may use, as XML; empty `machine`: the default one.
     fn domain_capabilities(

@@ -4,12 +4,13 @@ use super::domains::{self, Held};
 use super::profile::{Profile, ProfileError};
 use crate::agent::Agent;
 use crate::hypervisor::{DomainReport, HypervisorError};
+use crate::operations::chain;
 use crate::oplog::AppendError;
 use crate::server::{Records, records};
 use drover_agent_core::oplog::State;
 use drover_numa::NumaCell;
 use drover_proto::v1;
-use drover_types::{ByteSize, ServerId};
+use drover_types::{ByteSize, MetricName, MetricValue, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -81,7 +82,18 @@ pub(super) async fn collect(agent: &Agent) -> Result<v1::Inventory, InventoryErr
         let files = tokio::task::spawn_blocking(move || records(&servers, &data_dir)).await;
         Ok(files.expect("reading files does not panic and is not aborted"))
     };
-    let (domains, profile, logged, files) = tokio::try_join!(domains, profile, logged, files)?;
+    let metrics = async {
+        match agent.monitor.measure(&agent.hypervisor).await {
+            Ok(known) => Ok(known),
+            // Servers are planned all the same; where metrics are asked for, the host is refused for lacking them.
+            Err(error) => {
+                tracing::debug!("no metrics: {}", chain(&error));
+                Ok(BTreeMap::new())
+            }
+        }
+    };
+    let (domains, profile, logged, files, metrics) =
+        tokio::try_join!(domains, profile, logged, files, metrics)?;
     let images = agent.cached_images(&files.images).await;
     let facts = facts(agent, &profile, &images)?;
     let here = Here {
@@ -89,7 +101,7 @@ pub(super) async fn collect(agent: &Agent) -> Result<v1::Inventory, InventoryErr
         files: &files,
         cells: &profile.cells,
     };
-    Ok(inventory(agent, here, logged, facts, images))
+    Ok(inventory(agent, here, logged, facts, images, metrics))
 }
 
 /// What runs on this host, what is kept of it, and the cells that it may be bound to.
@@ -106,6 +118,7 @@ fn inventory(
     logged: Logged,
     facts: v1::HostFacts,
     images: Vec<v1::CachedImage>,
+    metrics: BTreeMap<MetricName, MetricValue>,
 ) -> v1::Inventory {
     let present: BTreeSet<ServerId> = here
         .domains
@@ -148,6 +161,10 @@ fn inventory(
         held_without_domain,
         images,
         operations: logged.operations,
+        metrics: metrics
+            .into_iter()
+            .map(|(name, value)| (name.to_string(), value.get()))
+            .collect(),
     }
 }
 

@@ -184,6 +184,7 @@ pub(crate) fn inventory(name: &str) -> HostInventory {
         held_without_domain: BTreeMap::new(),
         images: Vec::new(),
         operations: Vec::new(),
+        metrics: BTreeMap::new(),
     }
 }
 

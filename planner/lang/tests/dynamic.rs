@@ -93,6 +93,24 @@ fn parts_of_the_block_do_not_share_values() {
     );
 }
 
+/// A block in a block, each made or written, with its own item and that of the block around it.
+#[test]
+fn the_metrics_of_the_scheduler_may_be_made_too() {
+    let metrics = "      dynamic \"metrics\" {\n        for_each = [-2]\n        content {\n          weight_setting        = { \
+                   \"cpu.percent\" = metrics.value }\n          weight_of_unavailable = metrics.value * 10\n        }\n      }\n";
+    let in_made = metrics.replace("[-2]", "[scheduler.value]");
+    for blocks in [
+        format!("  scheduler {{\n{metrics}  }}"),
+        format!("  dynamic \"scheduler\" {{\n    for_each = [-2]\n    content {{\n{in_made}    }}\n  }}"),
+    ] {
+        let outcome = drover(&blocks);
+        assert_eq!(outcome.rendered, "");
+        let metrics = outcome.evaluated.expect("no errors").settings.scheduler.metrics;
+        let ratios: Vec<f64> = metrics.weight_setting.into_values().collect();
+        assert_eq!((ratios, metrics.weight_of_unavailable), (vec![-2.0], -20.0));
+    }
+}
+
 fn drover(blocks: &str) -> Outcome {
     plan(&format!("drover {{\n  fleet = \"prod\"\n{blocks}\n}}\n"))
 }

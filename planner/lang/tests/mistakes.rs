@@ -313,6 +313,12 @@ fn values() {
                     "  scheduler {\n    filters = [\"RamFliter\"]\n    weights = { rem = 1 }\n    ram_allocation_ratio = -1\n  }",
                 ),
             ),
+            (
+                "metrics",
+                drover(
+                    "  scheduler {\n    metrics {\n      weight_setting = { \"cpu.precent\" = 1, \"cpu.percent\" = 1e300 }\n      weight_of_unavailable = 1e31\n      required = \"perhaps\"\n      multiplier = 1\n    }\n    metrics {\n    }\n  }",
+                ),
+            ),
         ],
     );
 }

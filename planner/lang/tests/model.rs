@@ -2,7 +2,7 @@
 
 mod support;
 
-use drover_core::model::{GroupPolicy, HostState, Power};
+use drover_core::model::{GroupPolicy, HostState, MetricsSettings, Power};
 use drover_lang::config::{StateSettings, VariableSource, resolve_outputs};
 use drover_lang::functions::NoFiles;
 use drover_types::{Address, HostName};
@@ -379,4 +379,35 @@ output "zones" {{
         evaluated.outputs["zones"].to_json(),
         Some(serde_json::json!(["n1 in rack-1", "n2 in rack-2"]))
     );
+}
+
+#[test]
+fn metrics_are_novas_where_nothing_is_said_of_them() {
+    let metrics = |block: &str| {
+        let text = format!("drover {{\n  fleet = \"prod\"\n  scheduler {{\n{block}\n  }}\n}}\n");
+        let outcome = plan(&text);
+        assert_eq!(outcome.rendered, "");
+        outcome.evaluated.expect("no errors").desired.scheduler.metrics
+    };
+    let nothing = metrics("");
+    assert_eq!(nothing, MetricsSettings::default());
+    assert_eq!(
+        (
+            nothing.weight_setting.len(),
+            nothing.weight_of_unavailable,
+            nothing.required
+        ),
+        (0, -10_000.0, true)
+    );
+    let some = metrics(
+        "    metrics {\n      weight_setting        = { \"cpu.percent\" = -1.0, \"cpu.frequency\" = 0.01 }\n      \
+         weight_of_unavailable = -5\n      required              = false\n    }",
+    );
+    let ratios: Vec<(&str, f64)> = some
+        .weight_setting
+        .iter()
+        .map(|(name, ratio)| (name.as_str(), *ratio))
+        .collect();
+    assert_eq!(ratios, [("cpu.frequency", 0.01), ("cpu.percent", -1.0)]);
+    assert_eq!((some.weight_of_unavailable, some.required), (-5.0, false));
 }

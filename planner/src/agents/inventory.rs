@@ -7,7 +7,7 @@ use drover_core::model::{
 use drover_numa::{CellUse, NumaCell, Pages};
 use drover_proto::field::{FieldError, parse, parse_optional, required};
 use drover_proto::v1;
-use drover_types::{Epoch, FencingToken, Generation, HostName, UnknownWord};
+use drover_types::{Epoch, FencingToken, Generation, HostName, MetricName, MetricValue, UnknownWord};
 
 /// Why an inventory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +71,21 @@ pub(super) fn read(host: &HostName, wire: v1::Inventory) -> Result<HostInventory
             .into_iter()
             .map(read_operation)
             .collect::<Result<_, _>>()?,
+        metrics: wire
+            .metrics
+            .into_iter()
+            .map(read_metric)
+            .collect::<Result<_, _>>()?,
     })
+}
+
+fn read_metric((name, value): (String, f64)) -> Result<(MetricName, MetricValue), FieldError> {
+    let name = parse("metrics", &name)?;
+    let value = MetricValue::try_from(value).map_err(|source| FieldError {
+        field: "metrics",
+        source: Box::new(source),
+    })?;
+    Ok((name, value))
 }
 
 /// Whether two versions are of one major and at most one minor apart.
@@ -286,5 +300,23 @@ mod tests {
         };
         let error = read(&"n1".parse().expect("a name"), wire).expect_err("another host");
         assert_eq!(error.to_string(), "its inventory is of host n2");
+    }
+
+    #[test]
+    fn metrics_that_are_no_numbers_or_have_odd_names_are_refused() {
+        let read = |name: &str, value| read_metric((name.to_owned(), value));
+        let (name, value) = read("cpu.percent", 12.5).expect("a metric");
+        assert_eq!((name.as_str(), value.get()), ("cpu.percent", 12.5));
+        for (name, value) in [
+            ("cpu.percent", f64::NAN),
+            ("cpu.percent", f64::NEG_INFINITY),
+            ("cpu.percent", 1e300),
+            ("", 1.0),
+            ("cpu..percent", 1.0),
+            ("cpu percent\n", 1.0),
+        ] {
+            let error = read(name, value).expect_err("refused");
+            assert_eq!(error.field, "metrics", "{name:?} {value}");
+        }
     }
 }

@@ -173,6 +173,11 @@ name_type!(
     VariableName,
     Rule { digit_first: false, underscore_first: true, dots: false, every_script: true }
 );
+name_type!(
+    /// The name of something that hosts measure, as in Nova: `cpu.percent`.
+    MetricName,
+    Rule { digit_first: false, underscore_first: false, dots: true, every_script: false }
+);
 
 #[cfg(test)]
 mod tests {

@@ -22,6 +22,7 @@ mod imports;
 mod inventory;
 mod lifecycle;
 mod logs;
+mod metrics;
 mod modules;
 mod moves;
 mod numa;

@@ -1,14 +1,16 @@
-//! A host's inventory out of libvirt's documents, and what is frozen from it into a new server. Asking
+//! A host's inventory out of libvirt's documents and counters, and what is frozen from it into a new server. Asking
 //! libvirt, and what is in use, is the daemon's.
 
 mod capabilities;
 mod cpu;
+mod cpu_metrics;
 mod cpu_sets;
 
 pub use capabilities::{
     GuestMode, HostCapabilities, HostCpu, MachineAlias, SupportedGuest, VmMode, capabilities,
 };
 pub use cpu::{CpuChoiceError, DomainCapabilities, domain_capabilities, frozen_cpu};
+pub use cpu_metrics::{CpuHistory, CpuSample, CpuTimes};
 pub use cpu_sets::{CpuSets, UnknownCpus};
 
 use crate::domain::ReadError;

@@ -4,7 +4,7 @@ use super::import::Import;
 use super::lifecycle::{Lifecycle, Removed, Repetition};
 use super::recorded::{PlainRecord, RecordedFleet};
 use super::spec::{AggregateSpec, FlavorSpec, GroupSpec, HostSpec, ImageSpec, ServerSpec, SourceLocation};
-use drover_types::{Address, FleetName, HostName, ProjectName};
+use drover_types::{Address, FleetName, HostName, MetricName, ProjectName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,6 +43,30 @@ pub struct SchedulerSettings {
     pub isolated_images: BTreeSet<String>,
     /// For IsolatedHostsFilter: whether isolated hosts run nothing else.
     pub restrict_isolated_hosts_to_isolated_images: bool,
+    /// For the metrics weigher and MetricsFilter.
+    pub metrics: MetricsSettings,
+}
+
+/// The `metrics` block of the scheduler: how hosts are weighed by what they measure, as Nova's options of these names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricsSettings {
+    /// What each metric is multiplied with before all are added up.
+    pub weight_setting: BTreeMap<MetricName, f64>,
+    /// The weight of a host that lacks one of them, where none is required.
+    pub weight_of_unavailable: f64,
+    /// Whether a host that lacks one of them gets no new servers while the weigher is used. Nova fails then.
+    pub required: bool,
+}
+
+impl Default for MetricsSettings {
+    /// Nova's defaults.
+    fn default() -> Self {
+        Self {
+            weight_setting: BTreeMap::new(),
+            weight_of_unavailable: -10_000.0,
+            required: true,
+        }
+    }
 }
 
 impl Default for SchedulerSettings {
@@ -72,6 +96,7 @@ impl Default for SchedulerSettings {
             isolated_hosts: BTreeSet::new(),
             isolated_images: BTreeSet::new(),
             restrict_isolated_hosts_to_isolated_images: true,
+            metrics: MetricsSettings::default(),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Hosts that nobody has asked, for plans made in tests of a configuration.
 
 use super::observed::{CpuFacts, GuestKind, HostFacts, HostInventory, Reserved};
-use drover_types::{FencingToken, HostName, HypervisorType, IncarnationId};
+use drover_types::{
+    CpuMetric, FencingToken, HostName, HypervisorType, IncarnationId, MetricName, MetricValue,
+};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// What an empty host of this size would report: x86-64 with KVM, and an agent of this version.
+/// What an empty host of this size would report: x86-64 with KVM, idle, and an agent of this version.
 #[must_use]
 pub fn imagined(host: &HostName, vcpus: u32, ram_mib: u64, disk_mib: u64) -> HostInventory {
     let guest = |hypervisor_type: &str| GuestKind {
@@ -47,5 +49,28 @@ pub fn imagined(host: &HostName, vcpus: u32, ram_mib: u64, disk_mib: u64) -> Hos
         held_without_domain: BTreeMap::new(),
         images: Vec::new(),
         operations: Vec::new(),
+        metrics: idle(),
     }
+}
+
+/// What a host measures that has just booted and has nothing to do.
+fn idle() -> BTreeMap<MetricName, MetricValue> {
+    CpuMetric::ALL
+        .into_iter()
+        .map(|metric| {
+            let value = match metric {
+                CpuMetric::Frequency => 2000.0,
+                CpuMetric::IdlePercent => 100.0,
+                CpuMetric::UserTime
+                | CpuMetric::KernelTime
+                | CpuMetric::IdleTime
+                | CpuMetric::IowaitTime
+                | CpuMetric::UserPercent
+                | CpuMetric::KernelPercent
+                | CpuMetric::IowaitPercent
+                | CpuMetric::Percent => 0.0,
+            };
+            (metric.into(), value.try_into().expect("it is no extreme"))
+        })
+        .collect()
 }

@@ -9,7 +9,9 @@ mod observed;
 mod recorded;
 mod spec;
 
-pub use desired::{DesiredFleet, DesiredResource, Needs, PolicySettings, SchedulerSettings, Strictness};
+pub use desired::{
+    DesiredFleet, DesiredResource, MetricsSettings, Needs, PolicySettings, SchedulerSettings, Strictness,
+};
 pub use imagined::imagined;
 pub use import::{Import, ImportId, ImportIdError};
 pub use inventory_file::{

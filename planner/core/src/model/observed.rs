@@ -2,8 +2,8 @@
 
 use drover_numa::{CellUse, NumaCell};
 use drover_types::{
-    Address, Epoch, FencingToken, FleetName, Generation, HostName, HypervisorType, IncarnationId,
-    OperationId, PowerState, ProjectName, ServerId, Sha256Digest,
+    Address, Epoch, FencingToken, FleetName, Generation, HostName, HypervisorType, IncarnationId, MetricName,
+    MetricValue, OperationId, PowerState, ProjectName, ServerId, Sha256Digest,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -330,4 +330,7 @@ pub struct HostInventory {
     pub images: Vec<CachedImage>,
     /// Unfinished or unacknowledged operations.
     pub operations: Vec<OpenOperation>,
+    /// What it measures. Other at every look: only where new servers go may depend on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<MetricName, MetricValue>,
 }

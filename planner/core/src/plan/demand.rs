@@ -2,8 +2,8 @@
 //! cannot be had.
 
 use super::build::Inputs;
+use super::settings::ratios;
 use super::types::{Finding, Severity};
-use super::world::ratios;
 use crate::executor::NumaOrder;
 use crate::model::{DesiredFleet, ImageSpec, RecordedFleet, ServerSpec};
 use crate::placement::{Demand, DemandError, Filter, ImageProperties, Needs, Resources};

@@ -23,6 +23,8 @@ mod lint_capacity;
 mod lint_groups;
 mod lint_prefix;
 mod markdown;
+#[cfg(test)]
+mod metrics_tests;
 mod outputs;
 mod place;
 mod reason;
@@ -31,6 +33,7 @@ mod record_actions;
 mod reserved_tests;
 mod seats;
 mod server_actions;
+mod settings;
 mod stale;
 #[cfg(test)]
 mod testing;

@@ -3,15 +3,15 @@
 use super::build::Inputs;
 use super::demand::{AsIt, demand, demand_of_flavor, findings as demand_findings, image_properties};
 use super::seats::{cells, seats};
+use super::settings::{ratios, scheduler_config, settings_finding};
 use super::types::{Finding, Severity};
 use crate::diff::{FleetDiff, ServerDiff};
 use crate::model::{
-    FlavorSpec, HostInventory, HostNetwork, HostState, ObservedFleet, PlacementHints, SchedulerSettings,
-    ServerSpec,
+    FlavorSpec, HostInventory, HostNetwork, HostState, ObservedFleet, PlacementHints, ServerSpec,
 };
 use crate::placement::{
-    Aggregate, Filter, Group, Hides, Host, Hypervisor, Isolation, Name, Needs, Network, Policy, Ratio,
-    RatioError, Ratios, Request, Resources, Scheduler, SchedulerConfig, Seated, Supported, Weigher, Weights,
+    Aggregate, Filter, Group, Hides, Host, Hypervisor, Name, Needs, Network, Policy, Request, Resources,
+    Scheduler, SchedulerConfig, Seated, Supported,
 };
 use drover_types::{Address, HostName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,7 +163,9 @@ fn host(inputs: &Inputs<'_>, name: &HostName, counted: &Counted) -> Host {
             },
         })),
         address: spec.and_then(|spec| spec.address.host.parse().ok()),
-        metrics: BTreeMap::new(),
+        metrics: (inventory.metrics.iter())
+            .map(|(name, value)| (name.to_string(), value.get()))
+            .collect(),
         failed_builds: 0,
         residents: Vec::new(),
         numa: cells(inventory, ours),
@@ -184,24 +186,6 @@ fn hides_of_host(inputs: &Inputs<'_>, name: &HostName) -> Hides {
         .filter(|aggregate| !aggregate.sensitive.is_empty() && aggregate.hosts.contains(name))
         .map(|aggregate| &aggregate.sensitive);
     Hides::of_host(host, aggregates)
-}
-
-/// The settings' ratios; for one that is none Nova's own, beside the error that [`parts`] reports.
-pub(super) fn ratios(scheduler: &SchedulerSettings) -> (Ratios, Vec<RatioError>) {
-    let mut errors = Vec::new();
-    let otherwise = Ratios::default();
-    let mut ratio = |number: f64, otherwise: Ratio| {
-        Ratio::try_from(number).unwrap_or_else(|error| {
-            errors.push(error);
-            otherwise
-        })
-    };
-    let ratios = Ratios {
-        cpu: ratio(scheduler.cpu_allocation_ratio, otherwise.cpu),
-        ram: ratio(scheduler.ram_allocation_ratio, otherwise.ram),
-        disk: ratio(scheduler.disk_allocation_ratio, otherwise.disk),
-    };
-    (ratios, errors)
 }
 
 /// A filter, the argument of servers that it alone looks at, and whether a server sets it.
@@ -242,15 +226,6 @@ pub(super) fn scheduler(inputs: &Inputs<'_>, diff: &FleetDiff) -> (Option<Schedu
     }
 }
 
-pub(super) fn settings_finding(message: String) -> Finding {
-    Finding {
-        severity: Severity::Error,
-        address: None,
-        message,
-        hint: "correct the scheduler block".to_owned(),
-    }
-}
-
 /// All hosts by name, nothing of ours placed yet, and the settings; and what is wrong with these.
 pub(super) fn parts(inputs: &Inputs<'_>, diff: &FleetDiff) -> (Parts, Vec<Finding>) {
     let settings = &inputs.desired.scheduler;
@@ -272,43 +247,7 @@ pub(super) fn parts(inputs: &Inputs<'_>, diff: &FleetDiff) -> (Parts, Vec<Findin
         }
     }
     findings.extend(demand_findings(inputs));
-    let mut refuse = |message: String| findings.push(settings_finding(message));
-    let mut filters = Vec::new();
-    for name in &settings.filters {
-        match Filter::named(name) {
-            Some(filter) => filters.push(filter),
-            None => refuse(format!("{name:?} is not a filter")),
-        }
-    }
-    let mut weights = Weights::NONE;
-    for (key, multiplier) in &settings.weights {
-        match Weigher::named(key) {
-            Some(weigher) => weights = weights.with(weigher, *multiplier),
-            None => refuse(format!("{key:?} is not a weigher")),
-        }
-    }
-    let config = SchedulerConfig {
-        filters,
-        weights,
-        default_zone: Name::from(settings.default_availability_zone.as_str()),
-        max_instances_per_host: u64::from(settings.max_instances_per_host),
-        max_io_ops_per_host: u64::from(settings.max_io_ops_per_host),
-        isolation: Isolation {
-            hosts: settings.isolated_hosts.iter().map(name_of).collect(),
-            images: settings.isolated_images.iter().map(name_of).collect(),
-            reserve_hosts: settings.restrict_isolated_hosts_to_isolated_images,
-        },
-        ..SchedulerConfig::default()
-    };
-    for error in ratios(settings).1 {
-        refuse(error.to_string());
-    }
-    let devices = Filter::PciPassthrough;
-    if config.filters.contains(&devices) {
-        refuse(format!(
-            "agents report no devices; {devices} works in scenario files only"
-        ));
-    }
+    let config = scheduler_config(settings, &mut findings);
     let counted = Counted {
         ids: seated(&diff.servers),
         seats: seats(inputs, &diff.servers),

@@ -4,7 +4,6 @@ use super::declarations::{Declarations, Declared};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::eval::Evaluator;
 use crate::value::{Cause, Fields, Type, Value, convert, show};
-use drover_core::placement::Ratio;
 use drover_types::{Address, HostName, Kind};
 use hcl::edit::expr::Expression;
 use std::collections::{BTreeMap, BTreeSet};
@@ -273,12 +272,16 @@ impl<'r, 'a> Arguments<'r, 'a> {
         Some(hosts)
     }
 
-    /// How many times a resource may be promised.
-    pub(super) fn ratio(&mut self, name: &str) -> Option<f64> {
+    /// A number that a type checks; its error says what to write.
+    pub(super) fn number<T>(&mut self, name: &str) -> Option<T>
+    where
+        T: TryFrom<f64>,
+        T::Error: std::error::Error,
+    {
         let (value, expression) = self.given(name, &Type::Number)?;
         let number = value.as_number().map(|number| number.to_f64())?;
-        match Ratio::try_from(number) {
-            Ok(ratio) => Some(ratio.get()),
+        match T::try_from(number) {
+            Ok(checked) => Some(checked),
             Err(error) => {
                 self.wrong(name, expression, &error.to_string(), None);
                 None

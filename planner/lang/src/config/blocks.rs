@@ -180,6 +180,16 @@ pub(super) const ROOT: &[BlockSchema] = &[
                 optional("restrict_isolated_hosts_to_isolated_images", "true"),
             ],
         )
+        .with(&[block(
+            "metrics",
+            &[],
+            &[
+                optional("weight_setting", "{ \"cpu.percent\" = -1.0 }"),
+                optional("weight_of_unavailable", "-10000"),
+                optional("required", "true"),
+            ],
+        )
+        .once()])
         .once(),
         block("policy", &[], &[optional("n_plus_one", "\"warning\"")]).once(),
     ]),
@@ -353,4 +363,4 @@ pub(super) static TEST_FILE: BlockSchema = block("test file", &[], &[]).with(&[
 ]);
 
 /// Blocks that a `dynamic` block may make. Others are read before anything is computed.
-pub(super) const DYNAMIC: [&str; 5] = ["state", "tls", "scheduler", "policy", "rules"];
+pub(super) const DYNAMIC: [&str; 6] = ["state", "tls", "scheduler", "metrics", "policy", "rules"];

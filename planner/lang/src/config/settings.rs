@@ -5,9 +5,9 @@ use super::declarations::Declared;
 use super::dynamic::only;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::eval::Evaluator;
-use drover_core::model::{PolicySettings, SchedulerSettings, Strictness};
-use drover_core::placement::{Filter, Weigher, Weights};
-use drover_types::{FleetName, ProjectName};
+use drover_core::model::{MetricsSettings, PolicySettings, SchedulerSettings, Strictness};
+use drover_core::placement::{Filter, Ratio, Weigher, Weights};
+use drover_types::{CpuMetric, FleetName, MetricValue, ProjectName};
 
 /// Where the fleet's records are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,7 +233,7 @@ fn read_scheduler(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<
         ("disk_allocation_ratio", &mut settings.disk_allocation_ratio),
         ("cpu_allocation_ratio", &mut settings.cpu_allocation_ratio),
     ] {
-        *ratio = arguments.ratio(name).unwrap_or(*ratio);
+        *ratio = arguments.number(name).map_or(*ratio, Ratio::get);
     }
     if let Some(zone) = arguments.text("default_availability_zone") {
         settings.default_availability_zone = zone;
@@ -252,6 +252,48 @@ fn read_scheduler(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<
     }
     if let Some(restrict) = arguments.truth("restrict_isolated_hosts_to_isolated_images") {
         settings.restrict_isolated_hosts_to_isolated_images = restrict;
+    }
+    let complete = arguments.complete();
+    if let Some(block) = only(declared, "metrics", evaluator)? {
+        let metrics = block.within(evaluator, read_metrics);
+        // Expressions are remembered by where they stand in memory, and this block goes.
+        evaluator.forget_expressions();
+        settings.metrics = metrics?;
+    }
+    complete.then_some(settings)
+}
+
+fn read_metrics(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<MetricsSettings> {
+    evaluator.enter(declared.file, Some(declared.title.clone()));
+    let mut arguments = Arguments::new(evaluator, declared);
+    let mut settings = MetricsSettings::default();
+    if let Some((ratios, expression)) = arguments.numbers_by_name("weight_setting") {
+        let known = CpuMetric::ALL.map(CpuMetric::as_str);
+        let mut problems = Vec::new();
+        let mut hint = None;
+        for (name, ratio) in ratios {
+            let Some(metric) = CpuMetric::ALL.into_iter().find(|metric| metric.as_str() == name) else {
+                problems.push(format!(
+                    "there is no metric {name:?}; hosts measure {}",
+                    known.join(", ")
+                ));
+                hint = hint.or_else(|| did_you_mean(&name, known));
+                continue;
+            };
+            if !Weights::ALLOWED.contains(&ratio) {
+                problems.push(format!("the ratio of {name} must be between -1e9 and 1e9"));
+            }
+            settings.weight_setting.insert(metric.into(), ratio);
+        }
+        if !problems.is_empty() {
+            arguments.wrong("weight_setting", expression, &problems.join("; and "), hint);
+        }
+    }
+    if let Some(weight) = arguments.number("weight_of_unavailable").map(MetricValue::get) {
+        settings.weight_of_unavailable = weight;
+    }
+    if let Some(required) = arguments.truth("required") {
+        settings.required = required;
     }
     arguments.complete().then_some(settings)
 }

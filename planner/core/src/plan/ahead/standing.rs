@@ -3,10 +3,9 @@
 use super::super::build::Inputs;
 use super::super::demand::{AsIt, demand};
 use super::super::place::Placements;
+use super::super::settings::settings_finding;
 use super::super::types::{Finding, Severity};
-use super::super::world::{
-    Parts, larger, name_of, parts, request, resources, settings_finding, where_counted,
-};
+use super::super::world::{Parts, larger, name_of, parts, request, resources, where_counted};
 use crate::diff::{FleetDiff, ServerDiff, ServerStep};
 use crate::placement::{Name, Request, Scheduler};
 use drover_types::{Address, HostName};
