@@ -143,9 +143,18 @@ async fn a_download_killed_in_the_middle_is_finished_by_the_next_start() {
     }
     assert_eq!(source.requests(), 2);
     let images = dir.path().join("data/images");
-    let left = std::fs::read_dir(images.join("tmp")).expect("listed").count();
-    assert_eq!(left, 0, "unfinished files");
-    assert_eq!(std::fs::read_dir(images.join("base")).expect("listed").count(), 2);
+    let count = |folder: &str| std::fs::read_dir(images.join(folder)).expect("listed").count();
+    // It is told when it is whole, and is brought to its place after that.
+    let deadline = Instant::now() + PATIENCE;
+    while (count("tmp"), count("base")) != (0, 2) {
+        assert!(
+            Instant::now() < deadline,
+            "{} unfinished files, {} in place",
+            count("tmp"),
+            count("base")
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
