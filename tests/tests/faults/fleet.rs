@@ -244,10 +244,12 @@ impl<'lab> Fleet<'lab> {
 
     /// No unfinished file and no operation that somebody still has to ask about.
     fn expect_clean(&self, host: &Host) {
-        for directory in ["images/tmp", "handovers"] {
-            let left = files(host, directory);
-            assert_eq!(left, BTreeSet::new(), "{directory} on {}", host.name());
-        }
+        let left = files(host, "handovers");
+        assert_eq!(left, BTreeSet::new(), "handovers on {}", host.name());
+        // An image is told when it is whole, and goes to its place after that.
+        wait("the end of unfinished images", || {
+            files(host, "images/tmp").is_empty().then_some(())
+        });
         let stray: BTreeSet<String> = files(host, "images/base")
             .into_iter()
             .filter(|name| name.contains("new"))
