@@ -158,7 +158,7 @@ impl<'lab> Fleet<'lab> {
     }
 
     /// What the guest's processors do, for a guest that says nothing.
-    fn processors(&self, server: &Server) -> String {
+    pub(crate) fn processors(&self, server: &Server) -> String {
         let host = self.host(&server.host);
         let ask = |question: &str| {
             let command = ["qemu-monitor-command", &server.id, "--hmp", question];
