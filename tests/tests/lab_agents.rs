@@ -392,7 +392,16 @@ fn every_domain_is_reported_as_virsh_shows_it_foreign_ones_too() {
     n1.virsh(&["define", &file.display().to_string()]).unwrap();
     n1.virsh(&["destroy", &ended.uuid]).unwrap();
 
-    let fleet = look(&lab);
+    // One that libvirt is busy with at that moment is reported without the size of its disk.
+    let fleet = poll_until("the disk of every domain", WAIT_LONG, || {
+        let fleet = look(&lab);
+        let domains = &reported(&fleet, "n1").domains;
+        domains
+            .values()
+            .all(|domain| domain.disk_mib > 0)
+            .then_some(fleet)
+    });
+    let fleet = fleet.unwrap_or_else(|error| panic!("{}", chain(&error)));
     let inventory = reported(&fleet, "n1");
     assert_eq!(inventory.domains.len(), 4);
     for (uuid, domain) in &inventory.domains {

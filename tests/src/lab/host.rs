@@ -4,6 +4,7 @@ use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::signal::Signal;
 
@@ -172,6 +173,9 @@ fn write(path: &Path, text: &str) -> Result<(), LabError> {
     fs::write(path, text).map_err(LabError::io("write", path))
 }
 
+/// Copies that this process has made, for their names.
+static COPIES: AtomicU64 = AtomicU64::new(0);
+
 /// What libvirt found out about QEMU, kept between labs: asking takes seconds, and libvirt itself
 /// throws the answer away when QEMU or libvirt have changed since.
 fn capabilities_cache() -> PathBuf {
@@ -193,8 +197,9 @@ fn copy_capabilities(from: &Path, to: &Path) -> Result<(), LabError> {
     {
         let target = to.join(entry.file_name());
         let text = fs::read(entry.path()).map_err(LabError::io("read", entry.path()))?;
-        // Read by other labs at any moment, so replaced whole.
-        let partial = target.with_extension(format!("partial-{}", std::process::id()));
+        // Read and written by other labs at any moment, so replaced whole.
+        let number = COPIES.fetch_add(1, Ordering::Relaxed);
+        let partial = target.with_extension(format!("partial-{}-{number}", std::process::id()));
         fs::write(&partial, text).map_err(LabError::io("write", &partial))?;
         fs::rename(&partial, &target).map_err(LabError::io("replace", &target))?;
     }
