@@ -12,6 +12,15 @@ const POINT: &str = "before-rename";
 
 fn nothing(_phase: &'static str, _done: u64, _total: u64) {}
 
+/// Lets go of what the point holds, also where an assertion fails: the runtime waits for its threads.
+struct LetGo;
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        fail::remove(POINT);
+    }
+}
+
 /// One test, since the point is the process's.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_told_before_it_is_in_its_place_and_kept_only_there() {
@@ -39,6 +48,7 @@ async fn an_image_is_told_before_it_is_in_its_place_and_kept_only_there() {
     let files = |folder: &str| std::fs::read_dir(images.join(folder)).expect("listed").count();
     let remove = || cache.remove(checksum, || Ok::<_, std::io::Error>(0));
 
+    let _let_go = LetGo;
     fail::cfg(POINT, "pause").expect("a point");
     let told = tokio::time::timeout(PATIENCE, cache.fetched(&order, &nothing)).await;
     let (image, cached) = told.expect("it is not waited for").expect("it is whole");
