@@ -5,7 +5,7 @@ use drover_lang::config::{self, InputFile, ModuleError, ModuleReader};
 use std::hint::black_box;
 use support::{BASE, inputs, new_store};
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/language/support/mod.rs"]
 mod support;
 
 /// These configurations have no modules.

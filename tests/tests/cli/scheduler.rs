@@ -7,7 +7,8 @@ use std::path::Path;
 
 /// The decisions recorded from the real Nova, by the tests of the placement engine.
 fn vectors() -> Vec<Value> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../planner/core/tests/data/nova-vectors.json");
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../planner/core/tests/placement/data/nova-vectors.json");
     let text = std::fs::read_to_string(file).expect("the recorded vectors");
     let mut vectors: Value = serde_json::from_str(&text).expect("JSON");
     match vectors["vectors"].take() {
