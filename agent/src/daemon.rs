@@ -142,7 +142,12 @@ impl Daemon {
             operations: Operations::new(log),
             images,
             hypervisor: HypervisorThreads::new(hypervisor),
-            profiles: Profiles::new(config.virt_type, config.data_dir.clone(), config.cpus.clone()),
+            profiles: Profiles::new(
+                config.virt_type,
+                config.data_dir.clone(),
+                config.cpus.clone(),
+                config.pci_devices.clone(),
+            ),
             monitor: Monitor::default(),
             claims: Claims::default(),
             handovers: Handovers::default(),

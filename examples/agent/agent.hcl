@@ -31,6 +31,19 @@ cpus {
   dedicated = "2-7" # to pin servers with hw:cpu_policy = "dedicated" to; default: none once shared is given
 }
 
+# PCI devices that servers may be given whole, as flavors ask with pci_passthrough:alias: what every rule says must
+# hold, and one rule must allow it. Without rules no device is given away.
+pci_device {
+  vendor_id  = "10de" # four hexadecimal digits, as lspci -n shows them
+  product_id = "1eb8"
+}
+
+pci_device {
+  vendor_id  = "8086"
+  product_id = "10ca"
+  address    = "0000:0b:*.*" # domain:bus:slot.function; * stands for any
+}
+
 images {
   max_size        = "64GiB" # default; the largest source file
   connect_timeout = "10s"   # default

@@ -239,7 +239,9 @@ fn compare_facts(host: &Host, facts: &HostFacts, reserved: Reserved) {
         supported_guests,
         machine_types,
         cells,
+        pci_devices,
     } = facts;
+    assert_eq!(pci_devices, &[], "the agent's settings give none away");
     let virsh = |arguments: &[&str]| host.virsh(arguments).expect("virsh answers");
     assert_eq!(hostname, virsh(&["hostname"]).trim());
     let node = virsh(&["nodeinfo"]);
@@ -424,7 +426,9 @@ fn every_domain_is_reported_as_virsh_shows_it_foreign_ones_too() {
             arch,
             highest_epoch,
             cells,
+            pci_devices,
         } = domain;
+        assert!(pci_devices.is_empty(), "{name_} has none of the host's devices");
         assert_eq!(own, uuid);
         assert_eq!(name_, n1.virsh(&["domname", &id]).unwrap().trim());
         let (state, why) = domstate(n1, &id);

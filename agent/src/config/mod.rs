@@ -5,7 +5,7 @@ mod read;
 
 pub use problem::{ConfigError, Problem};
 
-use drover_agent_core::inventory::CpuSets;
+use drover_agent_core::inventory::{CpuSets, PciRule};
 use drover_proto::transport::CredentialFiles;
 use drover_types::{ByteSize, FleetName, HostName, VirtType};
 use std::net::SocketAddr;
@@ -33,6 +33,8 @@ pub struct Config {
     pub reserved: Reserved,
     /// Which processors serve whom.
     pub cpus: CpuSets,
+    /// Which PCI devices servers may be given; none: no device.
+    pub pci_devices: Vec<PciRule>,
     /// Limits on fetching images.
     pub images: ImageLimits,
     /// How long running operations may go on after SIGTERM.

@@ -1,7 +1,7 @@
 //! Reads `agent.hcl`: literals only, unknown names are mistakes, and all mistakes come at once.
 
 use super::{Config, ConfigError, ImageLimits, LogFormat, Problem, Reserved};
-use drover_agent_core::inventory::CpuSets;
+use drover_agent_core::inventory::{CpuSets, PciRule};
 use drover_proto::transport::CredentialFiles;
 use drover_types::{ByteSize, VirtType};
 use hcl::edit::Span as _;
@@ -96,6 +96,7 @@ impl Reader<'_> {
         let tls = self.tls(&mut top);
         let reserved = self.reserved(&mut top);
         let cpus = self.cpus(&mut top);
+        let pci_devices = self.pci_devices(&mut top);
         let images = self.images(&mut top);
         self.unknown(&top);
         Some(Config {
@@ -108,6 +109,7 @@ impl Reader<'_> {
             tls: tls?,
             reserved,
             cpus,
+            pci_devices,
             images,
             shutdown_grace: shutdown_grace.unwrap_or(Duration::from_secs(30)),
             log_format: log_format.unwrap_or(LogFormat::Text),
@@ -168,6 +170,30 @@ impl Reader<'_> {
         }
         self.unknown(&section);
         cpus
+    }
+
+    /// Every `pci_device` block: together they say which devices servers may have.
+    fn pci_devices(&mut self, top: &mut Section<'_>) -> Vec<PciRule> {
+        let mut rules = Vec::new();
+        for mut section in self.blocks(top, "pci_device") {
+            let said = ["vendor_id", "product_id", "address"];
+            let says_something = said.iter().any(|name| section.attributes.contains_key(name));
+            let rule = PciRule {
+                vendor_id: self.parsed(&mut section, "vendor_id"),
+                product_id: self.parsed(&mut section, "product_id"),
+                address: self.parsed(&mut section, "address"),
+            };
+            if !says_something {
+                self.mistake(
+                    section.place.clone(),
+                    "pci_device says nothing, which would give every device away; write vendor_id, product_id or address"
+                        .to_owned(),
+                );
+            }
+            self.unknown(&section);
+            rules.push(rule);
+        }
+        rules
     }
 
     fn images(&mut self, top: &mut Section<'_>) -> ImageLimits {
@@ -238,21 +264,30 @@ impl Reader<'_> {
     }
 
     fn block<'b>(&mut self, section: &mut Section<'b>, name: &'static str) -> Option<Section<'b>> {
+        let mut found = self.blocks(section, name).into_iter();
+        let first = found.next();
+        for second in found {
+            self.mistake(second.place, format!("block {name} is there twice; keep one"));
+        }
+        first
+    }
+
+    /// Every block of this name.
+    fn blocks<'b>(&mut self, section: &mut Section<'b>, name: &'static str) -> Vec<Section<'b>> {
         let (found, others) = section
             .blocks
             .iter()
             .partition::<Vec<&Block>, _>(|block| block.ident.as_str() == name);
         section.blocks = others;
-        for second in found.iter().skip(1) {
-            let place = second.ident.span().unwrap_or(0..0);
-            self.mistake(place, format!("block {name} is there twice; keep one"));
+        let mut sections = Vec::new();
+        for block in found {
+            let place = block.ident.span().unwrap_or(0..0);
+            if !block.labels.is_empty() {
+                self.mistake(place.clone(), format!("block {name} has no labels"));
+            }
+            sections.push(Section::of(name, place, &block.body));
         }
-        let block = found.first()?;
-        let place = block.ident.span().unwrap_or(0..0);
-        if !block.labels.is_empty() {
-            self.mistake(place.clone(), format!("block {name} has no labels"));
-        }
-        Some(Section::of(name, place, &block.body))
+        sections
     }
 
     /// The text of an attribute and its place.
@@ -397,139 +432,4 @@ fn place(attribute: &Attribute) -> Range<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEAST: &str = r#"host = "n1"
-fleet = "prod"
-listen = "127.0.0.1:7443"
-tls {
-  ca_file = "ca.pem"
-  cert_file = "/etc/drover/cert.pem"
-  key_file = "/etc/drover/key.pem"
-}
-"#;
-
-    fn problems(text: &str) -> String {
-        match config(Path::new("/etc/drover/agent.hcl"), text) {
-            Ok(config) => panic!("accepted: {config:?}"),
-            Err(error) => error.to_string(),
-        }
-    }
-
-    #[test]
-    fn the_least_that_is_needed_and_its_defaults() {
-        let config = config(Path::new("/etc/drover/agent.hcl"), LEAST).expect("enough");
-        assert_eq!(config.host.as_str(), "n1");
-        assert_eq!(config.tls.ca_file, Path::new("/etc/drover/ca.pem"));
-        assert_eq!(config.data_dir, Path::new("/var/lib/drover"));
-        assert_eq!(config.libvirt_uri, "qemu:///system");
-        assert_eq!(config.virt_type, VirtType::Auto);
-        assert_eq!(config.reserved, Reserved::default());
-        assert_eq!(config.cpus, CpuSets::default());
-        assert_eq!(config.images.file_roots, Vec::<PathBuf>::new());
-        assert_eq!(config.shutdown_grace, Duration::from_secs(30));
-    }
-
-    #[test]
-    fn every_option_is_read() {
-        let text = format!(
-            r#"{LEAST}
-data_dir = "/srv/drover"
-libvirt_uri = "qemu:///session"
-virt_type = "kvm"
-shutdown_grace = "2m"
-log_format = "json"
-reserved {{
-  vcpus = 2
-  memory = "1GiB"
-  disk = "20GiB"
-}}
-cpus {{
-  shared = "0-1"
-  dedicated = "2-7,^5"
-}}
-images {{
-  max_size = "8GiB"
-  connect_timeout = "1s"
-  stall_timeout = "2s"
-  total_timeout = "3m"
-  file_roots = ["/srv/images", "local"]
-  extra_ca_file = "images.pem"
-}}
-"#
-        );
-        let config = config(Path::new("/etc/drover/agent.hcl"), &text).expect("valid");
-        assert_eq!(config.data_dir, Path::new("/srv/drover"));
-        assert_eq!(config.libvirt_uri, "qemu:///session");
-        assert_eq!(config.virt_type, VirtType::Kvm);
-        assert_eq!(config.shutdown_grace, Duration::from_secs(120));
-        assert_eq!(config.log_format, LogFormat::Json);
-        let reserved = Reserved {
-            vcpus: 2,
-            memory: ByteSize::from_gib(1),
-            disk: ByteSize::from_gib(20),
-        };
-        assert_eq!(config.reserved, reserved);
-        let cpus = CpuSets {
-            shared: Some("0,1".parse().expect("a set")),
-            dedicated: Some("2-4,6-7".parse().expect("a set")),
-        };
-        assert_eq!(config.cpus, cpus);
-        let images = ImageLimits {
-            max_size: ByteSize::from_gib(8),
-            connect_timeout: Duration::from_secs(1),
-            stall_timeout: Duration::from_secs(2),
-            total_timeout: Duration::from_secs(180),
-            file_roots: vec!["/srv/images".into(), "/etc/drover/local".into()],
-            extra_ca_file: Some("/etc/drover/images.pem".into()),
-        };
-        assert_eq!(config.images, images);
-    }
-
-    #[test]
-    fn all_mistakes_come_at_once_with_their_places() {
-        let text = r#"host = "n 1"
-listen = 7443
-colour = "red"
-virt_type = "xen"
-tls {
-  ca_file = ["x"]
-  cert_file = "c"
-}
-reserved {
-  vcpus = -1
-  memory = "512"
-}
-images "x" {
-  stall_timeout = "soon"
-}
-cpus {
-  shared = "0-"
-}
-extra {}
-"#;
-        insta::assert_snapshot!(problems(text), @r#"
-        /etc/drover/agent.hcl:1:1: host: a name cannot contain ' '; use letters, digits, '-' and '_', and '.'
-        /etc/drover/agent.hcl:1:1: fleet is missing; write for example fleet = "prod"
-        /etc/drover/agent.hcl:2:1: listen: write a text in quotes, without references
-        /etc/drover/agent.hcl:3:1: there is no attribute colour
-        /etc/drover/agent.hcl:4:1: virt_type: "xen" is not a virt_type; use one of: auto, kvm, qemu
-        /etc/drover/agent.hcl:5:1: key_file is missing in tls; write for example key_file = "/etc/drover/…"
-        /etc/drover/agent.hcl:6:3: ca_file in tls: write a text in quotes, without references
-        /etc/drover/agent.hcl:10:3: vcpus in reserved: write a whole number
-        /etc/drover/agent.hcl:11:3: memory in reserved: "512" has no unit; write for example "512MiB" or "512GiB"
-        /etc/drover/agent.hcl:13:1: block images has no labels
-        /etc/drover/agent.hcl:14:3: stall_timeout in images: "soon" is not a duration; write for example "30s" or "5m"
-        /etc/drover/agent.hcl:17:3: shared in cpus: "0-" is no list of processors; write for example "0-3,6"
-        /etc/drover/agent.hcl:19:1: there is no block extra
-        "#);
-        let doubled = format!("{LEAST}cpus {{\n  shared = \"0-3\"\n  dedicated = \"2-7\"\n}}\n");
-        insta::assert_snapshot!(problems(&doubled), @"/etc/drover/agent.hcl:9:1: cpus: 2-3 stand in shared and in dedicated; each processor is in one");
-    }
-
-    #[test]
-    fn a_file_that_is_no_hcl_is_reported_where_it_stops_being_one() {
-        insta::assert_snapshot!(problems("host = \"n1\"\nfleet = \n"), @r#"/etc/drover/agent.hcl:2:9: invalid expression; expected `"`, `[`, `{`, `-`, `!`, `(`, `_`, `<`, letter or digit"#);
-    }
-}
+mod tests;

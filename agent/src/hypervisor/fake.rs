@@ -45,6 +45,8 @@ struct FakeState {
     autostarts: BTreeSet<Uuid>,
     /// What its processors did.
     cpu: Option<CpuSample>,
+    /// Its PCI devices.
+    pci_devices: Vec<String>,
 }
 
 /// A call that an adoption makes, before and after it writes anything.
@@ -89,6 +91,12 @@ impl FakeHypervisor {
     /// From now on the host's processors have done this; before that they are not counted.
     pub fn set_cpu(&self, sample: CpuSample) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).cpu = Some(sample);
+    }
+
+    /// From now on the host has these PCI devices, each as libvirt describes it. An agent asks once.
+    pub fn set_pci_devices(&self, xml: Vec<String>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.pci_devices = xml;
     }
 
     /// From now on no domain starts, for this reason; `None`: they do again.
@@ -276,6 +284,11 @@ impl Hypervisor for FakeHypervisor {
 
     fn cpu_sample(&self) -> Result<Option<CpuSample>, HypervisorError> {
         self.state("reading processor times").map(|state| state.cpu)
+    }
+
+    fn pci_devices(&self) -> Result<Vec<String>, HypervisorError> {
+        self.state("listing PCI devices")
+            .map(|state| state.pci_devices.clone())
     }
 
     fn domain_capabilities(

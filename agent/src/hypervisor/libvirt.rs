@@ -219,6 +219,18 @@ impl Hypervisor for Libvirt {
         self.call(|| "describing the host".to_owned(), |open| Ok(open.host.clone()))
     }
 
+    fn pci_devices(&self) -> Result<Vec<String>, HypervisorError> {
+        self.call(
+            || "listing the PCI devices of the host".to_owned(),
+            |open| {
+                let devices = open
+                    .libvirt
+                    .list_all_node_devices(sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV)?;
+                devices.iter().map(|device| device.xml_desc(0)).collect()
+            },
+        )
+    }
+
     fn cpu_sample(&self) -> Result<Option<CpuSample>, HypervisorError> {
         self.call(
             || "reading the processor times of the host".to_owned(),

@@ -34,6 +34,9 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// What the host's processors did so far; none where they are not counted.
     fn cpu_sample(&self) -> Result<Option<CpuSample>, HypervisorError>;
 
+    /// libvirt's descriptions of the host's PCI devices, as XML.
+    fn pci_devices(&self) -> Result<Vec<String>, HypervisorError>;
+
     /// libvirt's description of what a guest of this kind may use, as XML; empty `machine`: the default one.
     fn domain_capabilities(
         &self,

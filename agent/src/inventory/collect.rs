@@ -8,7 +8,7 @@ use crate::operations::chain;
 use crate::oplog::AppendError;
 use crate::server::{Records, records};
 use drover_agent_core::oplog::State;
-use drover_numa::NumaCell;
+use drover_numa::{NumaCell, PciDevice};
 use drover_proto::v1;
 use drover_types::{ByteSize, MetricName, MetricValue, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -280,7 +280,17 @@ fn facts(
             .map(|machine| machine.name.to_string())
             .collect(),
         cells: profile.cells.iter().map(cell).collect(),
+        pci_devices: profile.pci_devices.iter().map(device).collect(),
     })
+}
+
+fn device(device: &PciDevice) -> v1::PciDevice {
+    v1::PciDevice {
+        address: device.address.to_string(),
+        vendor_id: device.kind.vendor_id.to_string(),
+        product_id: device.kind.product_id.to_string(),
+        numa_node: device.numa_node,
+    }
 }
 
 fn cell(cell: &NumaCell) -> v1::NumaCell {

@@ -2,7 +2,7 @@
 //! from what was rendered.
 
 use crate::hypervisor::DomainReport;
-use crate::server::{Kept, taken};
+use crate::server::{Kept, taken, taken_devices};
 use drover_agent_core::domain::{
     Attribute, DomainMetadata, DomainSpec, Place, found_disks, read_back, read_metadata, runs_otherwise,
 };
@@ -64,6 +64,9 @@ pub(super) fn domain(
             .unwrap_or_default(),
         highest_epoch: held.highest.unwrap_or_default().get(),
         cells: taken(Some(report), kept, cells).iter().map(use_to_wire).collect(),
+        pci_devices: (taken_devices(Some(report), kept).iter())
+            .map(ToString::to_string)
+            .collect(),
     }
 }
 

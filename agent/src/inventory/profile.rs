@@ -4,10 +4,10 @@ use crate::hypervisor::{HostDescription, HypervisorError, HypervisorThreads};
 use crate::inventory::virt_type::{self, VirtTypeError};
 use drover_agent_core::domain::HostPath;
 use drover_agent_core::inventory::{
-    CpuSets, DomainCapabilities, GuestMode, HostCapabilities, InventoryError, UnknownCpus, capabilities,
-    domain_capabilities,
+    CpuSets, DomainCapabilities, GuestMode, HostCapabilities, InventoryError, PciRule, UnknownCpus,
+    allowed_devices, capabilities, domain_capabilities,
 };
-use drover_numa::NumaCell;
+use drover_numa::{NumaCell, PciDevice};
 use drover_types::{Architecture, HypervisorType, UnknownWord, VirtType};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -57,6 +57,8 @@ pub struct Profile {
     pub cpus: BTreeMap<Architecture, DomainCapabilities>,
     /// NUMA cells, their processors divided as the settings say.
     pub cells: Vec<NumaCell>,
+    /// PCI devices that servers may be given.
+    pub pci_devices: Vec<PciDevice>,
 }
 
 impl Profile {
@@ -81,17 +83,19 @@ pub struct Profiles {
     virt_type: VirtType,
     data_dir: PathBuf,
     cpus: CpuSets,
+    pci_devices: Vec<PciRule>,
     kept: Mutex<Option<Arc<Profile>>>,
 }
 
 impl Profiles {
     /// Nothing is read before it is asked for.
     #[must_use]
-    pub fn new(virt_type: VirtType, data_dir: PathBuf, cpus: CpuSets) -> Self {
+    pub fn new(virt_type: VirtType, data_dir: PathBuf, cpus: CpuSets, pci_devices: Vec<PciRule>) -> Self {
         Self {
             virt_type,
             data_dir,
             cpus,
+            pci_devices,
             kept: Mutex::new(None),
         }
     }
@@ -139,6 +143,15 @@ impl Profiles {
             }
         };
         let cells = self.cpus.divide(&found.cells).map_err(ProfileError::Cpus)?;
+        let pci_devices = if self.pci_devices.is_empty() {
+            Vec::new()
+        } else {
+            let xml = hypervisor
+                .run("listing PCI devices", |hypervisor| hypervisor.pci_devices())
+                .await
+                .map_err(ProfileError::Hypervisor)?;
+            allowed_devices(&xml, &self.pci_devices).map_err(ProfileError::Description)?
+        };
         let mut cpus = BTreeMap::new();
         for guest in found.supported_guests() {
             if guest.hypervisor != kind {
@@ -160,6 +173,7 @@ impl Profiles {
             hypervisor: kind,
             cpus,
             cells,
+            pci_devices,
         };
         profile.mode(architecture)?;
         Ok(profile)

@@ -65,6 +65,8 @@ pub(super) fn read(own: &GuestPlace, wire: v1::GuestPlace) -> Result<GuestPlace,
     Ok(GuestPlace {
         cpuset,
         cells: cells.collect::<Result<_, _>>()?,
+        // A guest with devices does not move while it runs.
+        devices: Vec::new(),
     })
 }
 
@@ -94,6 +96,7 @@ mod tests {
                 cpus: vec![cpu.parse().expect("a set")],
                 huge_page_kib: Some(2048),
             }],
+            ..GuestPlace::default()
         }
     }
 

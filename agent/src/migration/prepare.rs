@@ -73,6 +73,13 @@ async fn make(
 ) -> Result<(), WorkError> {
     let wanted = &incoming.wanted;
     let server = wanted.id;
+    if incoming.mode == HandoverMode::Live && !wanted.devices.is_empty() {
+        return Err(WorkError::Conflict {
+            server,
+            expected: "a guest without PCI devices of its host, since others do not move while they run",
+            found: "one that has such devices".to_owned(),
+        });
+    }
     operation.phase("checking that the server can run here");
     let frozen = wanted.frozen.clone().ok_or_else(|| WorkError::Conflict {
         server,

@@ -1,5 +1,5 @@
-//! Room for servers' cells on this host's: one server after another looks at what is taken, and has taken its own
-//! once its record is written.
+//! Room for servers' cells on this host's, and its devices for them: one server after another looks at what is taken,
+//! and has taken its own once its record is written.
 
 use super::directory::ServerDirectory;
 use super::failure::WorkError;
@@ -9,18 +9,18 @@ use crate::agent::Agent;
 use crate::hypervisor::DomainReport;
 use crate::inventory::Profile;
 use crate::operations::chain;
-use drover_agent_core::domain::{GuestPlace, found_in_cells};
+use drover_agent_core::domain::{GuestPlace, NoPlace, Parts, Taken, Wishes, found_devices, found_in_cells};
 use drover_numa::{CellUse, NumaCell, at_most};
-use drover_types::{ServerId, Sha256Digest};
+use drover_types::{PciAddress, ServerId, Sha256Digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Who may look at what is taken of this host's cells and take more of it.
+/// Who may look at what is taken of this host's cells and devices and take more of it.
 #[derive(Debug, Default)]
 pub struct Claims(Mutex<()>);
 
-/// The right to take room in cells, until it is dropped: keep it until the server's record is written. It is held
+/// The right to take room in cells and devices, until it is dropped: keep it until the server's record is written. It is held
 /// across awaits on purpose, so that the next one sees what this one took.
 pub(crate) type Claim<'a> = MutexGuard<'a, ()>;
 
@@ -76,17 +76,33 @@ pub(crate) fn taken(report: Option<&DomainReport>, kept: Option<&Kept>, cells: &
     at_most(&all)
 }
 
+/// The host's PCI devices that a domain has: all of what runs, what is defined and what is kept of it.
+pub(crate) fn taken_devices(report: Option<&DomainReport>, kept: Option<&Kept>) -> BTreeSet<PciAddress> {
+    let xml = report
+        .into_iter()
+        .flat_map(|report| [&report.live_xml, &report.persistent_xml])
+        .flatten();
+    let mut all: BTreeSet<PciAddress> = xml
+        .flat_map(|xml| found_devices(xml).unwrap_or_default())
+        .collect();
+    match kept {
+        Some(Kept::Made(file)) => all.extend(file.spec.place.pci_devices()),
+        Some(Kept::Found(_)) | None => {}
+    }
+    all
+}
+
 impl Agent {
-    /// Waits for the right to take room in cells.
+    /// Waits for the right to take room in cells and devices.
     pub(crate) async fn claim(&self) -> Claim<'_> {
         self.claims.0.lock().await
     }
 
-    /// Where a server is to be on this host. One that has its cells here already keeps its place; otherwise they are
-    /// fitted beside everything else that is here, under a claim.
+    /// Where a server is to be on this host. One that has its cells and devices here already keeps them; otherwise they
+    /// are fitted beside everything else that is here, under a claim.
     ///
     /// # Errors
-    /// [`WorkError::NoCells`] where they do not fit, and what keeps us from looking.
+    /// [`WorkError::NoCells`] and [`WorkError::NoDevices`] where they do not fit, and what keeps us from looking.
     pub(crate) async fn place(
         &self,
         wanted: &WantedServer,
@@ -95,25 +111,41 @@ impl Agent {
         _claim: &Claim<'_>,
     ) -> Result<GuestPlace, WorkError> {
         let server = wanted.id;
-        if let Some(before) = before.filter(|before| before.is_of(&wanted.cells)) {
-            return Ok(before.clone());
-        }
-        if wanted.cells.is_empty() {
-            let cpuset = self.config.cpus.of_others(&profile.cells);
-            if cpuset.as_ref().is_some_and(|cpus| cpus.0.is_empty()) {
+        // Nobody else's room matters to one that asks for none.
+        let taken = if wanted.cells.is_empty() && wanted.devices.is_empty() {
+            Taken::default()
+        } else {
+            self.taken_by_others(server, &profile.cells).await?
+        };
+        let wishes = Wishes {
+            cells: &wanted.cells,
+            limits: wanted.limits,
+            devices: &wanted.devices,
+        };
+        let parts = Parts {
+            cells: &profile.cells,
+            devices: &profile.pci_devices,
+        };
+        let mut place =
+            GuestPlace::fit(wishes, parts, &taken, before).map_err(|no_place| match no_place {
+                NoPlace::Cells(source) => WorkError::NoCells { server, source },
+                NoPlace::Devices { alias, wanted, free } => WorkError::NoDevices {
+                    server,
+                    alias,
+                    wanted,
+                    free,
+                },
+            })?;
+        if wanted.cells.is_empty() && before != Some(&place) {
+            place.cpuset = self.config.cpus.of_others(&profile.cells);
+            if place.cpuset.as_ref().is_some_and(|cpus| cpus.0.is_empty()) {
                 return Err(WorkError::NoSharedCpus { server });
             }
-            return Ok(GuestPlace {
-                cpuset,
-                cells: Vec::new(),
-            });
         }
-        let taken = self.taken_by_others(server, &profile.cells).await?;
-        GuestPlace::fit(&wanted.cells, &profile.cells, &taken, wanted.limits)
-            .map_err(|source| WorkError::NoCells { server, source })
+        Ok(place)
     }
 
-    async fn taken_by_others(&self, own: ServerId, cells: &[NumaCell]) -> Result<Vec<CellUse>, WorkError> {
+    async fn taken_by_others(&self, own: ServerId, cells: &[NumaCell]) -> Result<Taken, WorkError> {
         let domains = self
             .hypervisor
             .run("listing the domains", |hypervisor| hypervisor.domains())
@@ -127,10 +159,12 @@ impl Agent {
             .map(|domain| (ServerId::from_uuid(domain.uuid), domain))
             .collect();
         let all: BTreeSet<&ServerId> = domains.keys().chain(records.kept.keys()).collect();
-        Ok(all
-            .into_iter()
-            .filter(|server| **server != own)
-            .flat_map(|server| taken(domains.get(server).copied(), records.kept.get(server), cells))
-            .collect())
+        let mut sum = Taken::default();
+        for server in all.into_iter().filter(|server| **server != own) {
+            let (report, kept) = (domains.get(server).copied(), records.kept.get(server));
+            sum.cells.extend(taken(report, kept, cells));
+            sum.devices.extend(taken_devices(report, kept));
+        }
+        Ok(sum)
     }
 }

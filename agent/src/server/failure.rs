@@ -113,6 +113,18 @@ pub enum WorkError {
         /// Why not.
         source: Misfit,
     },
+    /// The host has too few free devices.
+    #[error("server {server} asks for {wanted} of {alias}, and this host has {free} free")]
+    NoDevices {
+        /// The server.
+        server: ServerId,
+        /// The name that its flavor uses.
+        alias: String,
+        /// Asked for.
+        wanted: u64,
+        /// Free, and near enough to its cells.
+        free: u64,
+    },
     /// Every processor is kept for servers that are pinned.
     #[error("server {server} shares processors, and this host keeps all of its own for servers that do not")]
     NoSharedCpus {
@@ -169,7 +181,10 @@ impl WorkError {
             Self::Image(failure) => failure.code,
             Self::Request(_) | Self::Conflict { .. } => FailureCode::Conflict,
             Self::Incompatible { .. } | Self::Cpu { .. } => FailureCode::Incompatible,
-            Self::NoRoom { .. } | Self::NoCells { .. } | Self::NoSharedCpus { .. } => FailureCode::NoRoom,
+            Self::NoRoom { .. }
+            | Self::NoCells { .. }
+            | Self::NoDevices { .. }
+            | Self::NoSharedCpus { .. } => FailureCode::NoRoom,
             Self::Disk { source, .. } => match source {
                 DiskError::SmallerThanImage { .. } => FailureCode::ImageRefused,
                 DiskError::WouldShrink { .. } => FailureCode::Conflict,

@@ -26,7 +26,7 @@ pub use found::{FoundDirectory, FoundServer, Kept};
 pub use service::Servers;
 
 pub(crate) use build::{check_frozen, domain_spec};
-pub(crate) use claim::{Records, records, taken};
+pub(crate) use claim::{Records, records, taken, taken_devices};
 pub(crate) use disk::{check as check_disk, make_overlay, rebase as rebase_disk};
 pub(crate) use domain::ServerHere;
 pub(crate) use recovery::recover;

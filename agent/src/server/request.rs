@@ -1,15 +1,15 @@
 //! What a request wants a server to be, parsed into checked values.
 
 use drover_agent_core::domain::{
-    Attribute, CpuFeature, FeaturePolicy, FrozenCpu, MachineType, ReadError, read_back,
+    Attribute, CpuFeature, DeviceWish, FeaturePolicy, FrozenCpu, MachineType, ReadError, read_back,
 };
 use drover_agent_core::power::WantedPower;
 use drover_numa::{GuestCell, NumaLimits};
 use drover_proto::field::{self, FieldError};
 use drover_proto::v1;
 use drover_types::{
-    Address, Architecture, ByteSize, FleetName, Generation, HypervisorType, ProjectName, Ratio, ServerId,
-    Sha256Digest,
+    Address, Architecture, ByteSize, FleetName, Generation, HypervisorType, PciKind, ProjectName, Ratio,
+    ServerId, Sha256Digest,
 };
 use std::num::NonZeroU32;
 
@@ -44,6 +44,8 @@ pub(crate) struct WantedServer {
     pub cells: Vec<GuestCell>,
     /// How often what the servers of a cell share may be promised.
     pub limits: NumaLimits,
+    /// Its PCI devices.
+    pub devices: Vec<DeviceWish>,
 }
 
 /// What is resolved when a server is created, and decides every later migration.
@@ -123,6 +125,7 @@ impl WantedServer {
         })?;
         let architecture = server.image_properties.get("hw_architecture");
         let (cells, limits) = cells(&server)?;
+        let devices = server.devices.iter().map(devices).collect::<Result<_, _>>()?;
         Ok(Self {
             fleet,
             project,
@@ -146,8 +149,34 @@ impl WantedServer {
             },
             cells,
             limits,
+            devices,
         })
     }
+}
+
+/// Why devices are none that could be given.
+#[derive(Debug, thiserror::Error)]
+#[error("at least one device of at least one kind must be asked for")]
+struct NoDevice;
+
+fn devices(wire: &v1::DeviceRequest) -> Result<DeviceWish, FieldError> {
+    if wire.count == 0 || wire.kinds.is_empty() {
+        return Err(FieldError {
+            field: "server.devices",
+            source: Box::new(NoDevice),
+        });
+    }
+    let kind = |wire: &v1::PciKind| {
+        Ok(PciKind {
+            vendor_id: field::parse("server.devices.vendor_id", &wire.vendor_id)?,
+            product_id: field::parse("server.devices.product_id", &wire.product_id)?,
+        })
+    };
+    Ok(DeviceWish {
+        alias: wire.alias.clone(),
+        count: wire.count,
+        kinds: wire.kinds.iter().map(kind).collect::<Result<_, FieldError>>()?,
+    })
 }
 
 /// Why cells make no guest.

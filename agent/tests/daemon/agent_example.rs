@@ -1,7 +1,7 @@
 //! The example of `agent.hcl` is read, and holds every setting.
 
 use drover_agent::config::{Config, ImageLimits, LogFormat, Reserved};
-use drover_agent_core::inventory::CpuSets;
+use drover_agent_core::inventory::{CpuSets, PciRule};
 use drover_proto::transport::CredentialFiles;
 use drover_types::{ByteSize, VirtType};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ fn the_example_is_read_and_holds_every_setting() {
         },
         reserved,
         cpus,
+        pci_devices,
         images,
         shutdown_grace,
         log_format,
@@ -55,6 +56,16 @@ fn the_example_is_read_and_holds_every_setting() {
         dedicated: Some("2-7".parse().expect("a set")),
     };
     assert_eq!(cpus, sets);
+    let rule = |vendor: &str, product: &str, address: Option<&str>| PciRule {
+        vendor_id: Some(vendor.parse().expect("an id")),
+        product_id: Some(product.parse().expect("an id")),
+        address: address.map(|places| places.parse().expect("places")),
+    };
+    let rules = [
+        rule("10de", "1eb8", None),
+        rule("8086", "10ca", Some("0000:0b:*.*")),
+    ];
+    assert_eq!(pci_devices, rules);
     let limits = ImageLimits {
         max_size: ByteSize::from_gib(64),
         connect_timeout: Duration::from_secs(10),

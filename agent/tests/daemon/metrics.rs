@@ -48,6 +48,7 @@ async fn start(dir: &Path, authority: &Authority, hypervisor: Arc<FakeHypervisor
         tls: authority.write(&dir.join("tls"), &authority.sign(&[AGENT])),
         reserved: Reserved::default(),
         cpus: CpuSets::default(),
+        pci_devices: Vec::new(),
         images: ImageLimits {
             max_size: ByteSize::from_mib(1),
             connect_timeout: patience,

@@ -68,6 +68,7 @@ async fn serve_on(hypervisor: Option<Arc<FakeHypervisor>>, limits: Limits) -> Se
         tls: authority.write(&dir.path().join("tls"), &authority.sign(&[AGENT])),
         reserved: Reserved::default(),
         cpus: CpuSets::default(),
+        pci_devices: Vec::new(),
         images: ImageLimits {
             max_size: ByteSize::from_mib(1),
             connect_timeout: PATIENCE,

@@ -179,6 +179,7 @@ pub(crate) fn inventory(name: &str) -> HostInventory {
             }],
             machine_types: vec!["pc-q35-10.0".to_owned()],
             cells: Vec::new(),
+            pci_devices: Vec::new(),
         },
         domains: BTreeMap::new(),
         held_without_domain: BTreeMap::new(),
@@ -319,6 +320,7 @@ pub(crate) fn settled(
             arch: "x86_64".to_owned(),
             highest_epoch: Some(epoch),
             cells: Vec::new(),
+            pci_devices: BTreeSet::new(),
         };
         inventory.domains.insert(domain.uuid, domain);
     }

@@ -4,10 +4,12 @@ use drover_core::model::{
     AttributeDrift, CachedImage, CpuFacts, DomainDisk, DomainMark, GuestKind, HostFacts, HostInventory,
     MigrationSide, ObservedDomain, OpenOperation, Reserved, SavedConfiguration,
 };
-use drover_numa::{CellUse, NumaCell, Pages};
+use drover_numa::{CellUse, NumaCell, Pages, PciDevice};
 use drover_proto::field::{FieldError, parse, parse_optional, required};
 use drover_proto::v1;
-use drover_types::{Epoch, FencingToken, Generation, HostName, MetricName, MetricValue, UnknownWord};
+use drover_types::{
+    Epoch, FencingToken, Generation, HostName, MetricName, MetricValue, PciKind, UnknownWord,
+};
 
 /// Why an inventory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +142,20 @@ fn read_facts(wire: v1::HostFacts) -> Result<HostFacts, FieldError> {
             .collect(),
         machine_types: wire.machine_types,
         cells: wire.cells.into_iter().map(read_cell).collect(),
+        pci_devices: (wire.pci_devices.iter())
+            .map(read_device)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn read_device(wire: &v1::PciDevice) -> Result<PciDevice, FieldError> {
+    Ok(PciDevice {
+        address: parse("pci_devices.address", &wire.address)?,
+        kind: PciKind {
+            vendor_id: parse("pci_devices.vendor_id", &wire.vendor_id)?,
+            product_id: parse("pci_devices.product_id", &wire.product_id)?,
+        },
+        numa_node: wire.numa_node,
     })
 }
 
@@ -245,6 +261,9 @@ fn read_domain(wire: v1::Domain) -> Result<ObservedDomain, FieldError> {
         arch: wire.arch,
         highest_epoch: (wire.highest_epoch != 0).then(|| Epoch::new(wire.highest_epoch)),
         cells: wire.cells.into_iter().map(read_use).collect(),
+        pci_devices: (wire.pci_devices.iter())
+            .map(|address| parse("pci_devices", address))
+            .collect::<Result<_, _>>()?,
     })
 }
 

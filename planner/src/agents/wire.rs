@@ -1,7 +1,7 @@
 //! The executor's requests and results, to and from the wire.
 
 use drover_core::executor::{
-    AgentRequest, AgentResult, Deletion, FailureCode, ImageOrder, Progress, ServerOrder,
+    AgentRequest, AgentResult, Deletion, DeviceOrder, FailureCode, ImageOrder, Progress, ServerOrder,
 };
 use drover_core::model::FrozenGuest;
 use drover_numa::GuestCell;
@@ -48,6 +48,19 @@ pub(super) fn server(order: &ServerOrder) -> v1::Server {
             .numa
             .as_ref()
             .map_or(0.0, |numa| numa.limits.ram_ratio.get()),
+        devices: order.devices.iter().map(devices).collect(),
+    }
+}
+
+fn devices(order: &DeviceOrder) -> v1::DeviceRequest {
+    let kinds = order.kinds.iter().map(|kind| v1::PciKind {
+        vendor_id: kind.vendor_id.to_string(),
+        product_id: kind.product_id.to_string(),
+    });
+    v1::DeviceRequest {
+        alias: order.alias.clone(),
+        count: order.count,
+        kinds: kinds.collect(),
     }
 }
 

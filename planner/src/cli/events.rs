@@ -316,6 +316,9 @@ fn diagnostics(plan: &Plan) -> Vec<Value> {
             BlockedBy::Imported { host } => {
                 format!("It was imported as it was found on {host}, and stays there as it is.")
             }
+            BlockedBy::HasDevices { host } => {
+                format!("It has PCI devices of {host}, and such a guest cannot be moved while it runs.")
+            }
             BlockedBy::NoImage => "It has no image to be made from.".to_owned(),
             BlockedBy::DataLoss => "It would lose what is on the root disk.".to_owned(),
             BlockedBy::Unobserved { host } => format!("Host {host} did not answer."),

@@ -291,6 +291,7 @@ fn describe(test: &TestFile, run: &Run, blocked: &Blocked) -> Diagnostic {
         | BlockedBy::DiskShrinks { .. }
         | BlockedBy::HostInUse { .. }
         | BlockedBy::Imported { .. }
+        | BlockedBy::HasDevices { .. }
         | BlockedBy::NoImage => blocked.hint.clone(),
     };
     let detail = format!(

@@ -12,6 +12,7 @@ mod id;
 mod identity;
 mod metric;
 mod name;
+mod pci;
 mod ratio;
 mod size;
 
@@ -23,5 +24,6 @@ pub use id::{IncarnationId, Lineage, OperationId, RequestId, ServerId};
 pub use identity::{Identity, IdentityError, Role};
 pub use metric::{CpuMetric, MetricValue, MetricValueError};
 pub use name::{FleetName, HostName, MetricName, NameError, ProjectName, ResourceName, VariableName};
+pub use pci::{PciAddress, PciError, PciId, PciKind};
 pub use ratio::{Ratio, RatioError};
 pub use size::{ByteSize, SizeError};

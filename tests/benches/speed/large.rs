@@ -12,7 +12,7 @@ use drover_core::plan::{ActionKind, Plan, RecordChange, decode};
 use drover_core::record::{DOCUMENT_FORMAT, FORMAT, Layout, StateDocument, Write};
 use drover_tests::lab::{FLEET, Store, Workspace};
 use drover_types::{FencingToken, Generation, HostName, IncarnationId, PowerState, Sha256Digest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::process::Stdio;
@@ -363,6 +363,7 @@ fn settle(plan: &Plan, mut observed: ObservedFleet) -> (StateDocument, ObservedF
                     arch: "x86_64".to_owned(),
                     highest_epoch: Some(chosen.epoch),
                     cells: Vec::new(),
+                    pci_devices: BTreeSet::new(),
                 };
                 inventory.domains.insert(domain.uuid, domain);
             }

@@ -194,6 +194,7 @@ impl Fleet {
             tls,
             reserved: Reserved::default(),
             cpus: CpuSets::default(),
+            pci_devices: Vec::new(),
             images: ImageLimits {
                 max_size: ByteSize::from_mib(64),
                 connect_timeout: Duration::from_secs(5),

@@ -28,6 +28,7 @@ mod moves;
 mod numa;
 mod options;
 mod order_of_moves;
+mod pci;
 mod pipelines;
 mod plan;
 mod plan_files;

@@ -55,7 +55,7 @@ fn is_settled(fleet: &Fleet) {
 }
 
 /// A domain of somebody else.
-fn foreign(xml: &str) -> DomainReport {
+pub(crate) fn foreign(xml: &str) -> DomainReport {
     DomainReport {
         uuid: Uuid::from_u128(7),
         name: "legacy".to_owned(),
@@ -203,8 +203,6 @@ fn what_cannot_be_had_is_an_error_and_never_placed_as_if_it_were_not_asked() {
         .says("correct the extra specs of the flavor");
     asks("\"hw:cpu_policy\" = \"mixed\"").says("it must be one of shared, dedicated");
     asks("\"hw:cpu_thread_policy\" = \"isolate\"").says("it needs hw:cpu_policy = \"dedicated\"");
-    asks("\"pci_passthrough:alias\" = \"gpu\"")
-        .says("flavor.pinned asks for devices (pci_passthrough:alias), and agents report none");
     fleet.write("db.hcl", &pinned(1));
     fleet.write("drover.hcl", &fleet.base());
     fleet
@@ -212,16 +210,6 @@ fn what_cannot_be_had_is_an_error_and_never_placed_as_if_it_were_not_asked() {
         .exits(1)
         .says("asks for NUMA cells, which NUMATopologyFilter alone looks at, and that is not configured")
         .says("add \"NUMATopologyFilter\" to filters in the scheduler block");
-    let devices = fleet.base_with_cells().replacen(
-        "\"NUMATopologyFilter\"",
-        "\"NUMATopologyFilter\", \"PciPassthroughFilter\"",
-        1,
-    );
-    fleet.write("drover.hcl", &devices);
-    fleet
-        .drover(&["plan"])
-        .exits(1)
-        .says("agents report no devices; PciPassthroughFilter works in scenario files only");
     // Hosts without cells take none that asks for them.
     let without = Fleet::start(&[4096]);
     without.write("drover.hcl", &without.base_with_cells());

@@ -17,6 +17,7 @@ mod handover;
 mod imports;
 mod killed;
 mod numa;
+mod pci;
 mod reboot;
 mod strangers;
 
@@ -127,6 +128,21 @@ fn a_pinned_server_runs_on_its_processors_wherever_it_is() {
     numa::a_pinned_server_boots_on_its_processor(&fleet);
     numa::a_drain_pins_it_on_the_other_host(&fleet);
     fleet.drover(0, &["destroy", "--auto-approve"]);
+}
+
+#[test]
+fn a_pci_device_belongs_to_one_server_of_its_host() {
+    let Some(device) = pci::some_device() else {
+        eprintln!(
+            "this machine has no PCI device; what fleets do with them is tested on described hosts alone"
+        );
+        return;
+    };
+    let lab = start_with(2, Etcd::None);
+    let fleet = Fleet::new(&lab, Store::Local);
+    pci::a_device_is_defined_counted_healed_and_taken_on_the_other_host(&fleet, &device);
+    fleet.drover(0, &["destroy", "--auto-approve"]);
+    fleet.expect_nothing_left();
 }
 
 #[test]

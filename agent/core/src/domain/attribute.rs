@@ -2,10 +2,13 @@
 
 use super::metadata::xml_text;
 use super::spec::DomainSpec;
-use drover_types::HypervisorType;
+use drover_types::{HypervisorType, PciAddress};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// libvirt takes a device that is the guest's from the host's driver when it starts the guest, and gives it back.
+pub(super) const MANAGED: &str = "yes";
 
 /// One rendered attribute of a domain.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -53,6 +56,8 @@ pub enum Attribute {
     CellMemoryKib(u32),
     /// The size in KiB of pages set apart, by the guest's cells that are in them.
     HugePages(String),
+    /// Whether libvirt takes one of the host's PCI devices from the host's driver and gives it back.
+    HostDevice(PciAddress),
     /// The kind of guest code.
     OsType,
     /// The architecture.
@@ -149,6 +154,7 @@ impl Attribute {
             | Self::CellCpus(_)
             | Self::CellMemoryKib(_)
             | Self::HugePages(_)
+            | Self::HostDevice(_)
             | Self::OsType
             | Self::Architecture
             | Self::Machine
@@ -206,6 +212,7 @@ impl Attribute {
             | Self::CellCpus(_)
             | Self::CellMemoryKib(_)
             | Self::HugePages(_)
+            | Self::HostDevice(_)
             | Self::OsType
             | Self::Architecture
             | Self::Machine
@@ -253,6 +260,7 @@ impl fmt::Display for Attribute {
             Self::CellCpus(cell) => return write!(f, "cpu.numa.{cell}.cpus"),
             Self::CellMemoryKib(cell) => return write!(f, "cpu.numa.{cell}.memory_kib"),
             Self::HugePages(cells) => return write!(f, "hugepages.{cells}"),
+            Self::HostDevice(address) => return write!(f, "hostdev.{address}"),
             Self::OsType => "os.type",
             Self::Architecture => "os.architecture",
             Self::Machine => "os.machine",
@@ -352,6 +360,9 @@ pub fn attributes(spec: &DomainSpec) -> BTreeMap<Attribute, String> {
     }
     for (size, cells) in spec.place.huge_pages() {
         put(Attribute::HugePages(cells.to_string()), &size);
+    }
+    for address in spec.place.pci_devices() {
+        put(Attribute::HostDevice(address), &MANAGED);
     }
     put(Attribute::OsType, &"hvm");
     put(Attribute::Architecture, &spec.architecture);

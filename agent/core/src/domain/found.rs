@@ -145,6 +145,7 @@ fn tells(attribute: &Attribute) -> bool {
         | Attribute::NumaMemory
         | Attribute::NumaNode(_)
         | Attribute::HugePages(_)
+        | Attribute::HostDevice(_)
         | Attribute::OsType
         | Attribute::Architecture
         | Attribute::Machine

@@ -5,6 +5,7 @@
 //! daemon's; whether it may is `power`'s and `handover`'s.
 
 mod attribute;
+mod devices;
 mod drift;
 mod found;
 mod metadata;
@@ -14,13 +15,14 @@ mod render;
 mod spec;
 
 pub use attribute::{Attribute, DiskPart, attributes};
+pub use devices::{DeviceWish, GivenDevices, found_devices};
 pub use drift::{AttributeDrift, Place, drift};
 pub use found::{
     FoundDisk, comparable, found_attributes, found_console, found_disks, runs_otherwise, with_element,
     with_mark, without_mark,
 };
 pub use metadata::{DomainMetadata, MetadataError, NAMESPACE, read_metadata};
-pub use place::{CellPlace, GuestPlace, found_in_cells};
+pub use place::{CellPlace, GuestPlace, NoPlace, Parts, Taken, Wishes, found_in_cells};
 pub use read::{ReadError, read_back};
 pub(crate) use read::{child, children, parse, root, text_of};
 pub use render::{render, render_marks, with_place};

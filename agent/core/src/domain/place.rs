@@ -1,8 +1,13 @@
-//! Where a guest's processors and memory are on its host: fitted onto the host's cells once, then kept with the
+//! Where a guest's processors, memory and devices are on its host: fitted onto the host's cells once, then kept with the
 //! domain. How that is written is `render`'s; what is taken by domains that are there already is read here.
 
+use super::devices::{DeviceWish, GivenDevices};
 use super::read::{ReadError, child, children, parse, root, text_of};
-use drover_numa::{Beside, CellUse, Cells, CpuPolicy, CpuSet, GuestCell, Misfit, NumaCell, NumaLimits};
+use drover_numa::{
+    Beside, CellUse, Cells, CpuPolicy, CpuSet, GuestCell, Misfit, NumaCell, NumaLimits, PciDevice, Seat,
+    TooFewDevices, WantedDevices, choose, devices_of, near, pools,
+};
+use drover_types::PciAddress;
 use roxmltree::Node;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +15,54 @@ use std::collections::{BTreeMap, BTreeSet};
 /// More virtual processors than any guest has: what a foreign domain's XML says is not believed beyond.
 const MOST_VCPUS: u32 = 8192;
 
-/// Where a guest's processors and memory are.
+/// What a server asks of its host's parts.
+#[derive(Debug, Clone, Copy)]
+pub struct Wishes<'a> {
+    /// Its cells; none where it does not care.
+    pub cells: &'a [GuestCell],
+    /// How often what the servers of a cell share may be promised.
+    pub limits: NumaLimits,
+    /// Its devices.
+    pub devices: &'a [DeviceWish],
+}
+
+/// What a host has for its servers.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// Its cells, nothing of them taken.
+    pub cells: &'a [NumaCell],
+    /// Its devices.
+    pub devices: &'a [PciDevice],
+}
+
+/// What others have taken of a host's parts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Of its cells.
+    pub cells: Vec<CellUse>,
+    /// Its devices.
+    pub devices: BTreeSet<PciAddress>,
+}
+
+/// Why a host has no place for a guest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoPlace {
+    /// None in its cells.
+    #[error("its NUMA cells have no room")]
+    Cells(#[source] Misfit),
+    /// Too few devices.
+    #[error("wants {wanted} of {alias}, {free} free")]
+    Devices {
+        /// The name that the flavor uses.
+        alias: String,
+        /// Asked for.
+        wanted: u64,
+        /// Free, and near enough.
+        free: u64,
+    },
+}
+
+/// Where a guest's processors, memory and devices are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestPlace {
     /// The host's processors that a guest without cells shares; nothing: any.
@@ -19,6 +71,9 @@ pub struct GuestPlace {
     /// One for each of the guest's cells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<CellPlace>,
+    /// The host's devices that it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<GivenDevices>,
 }
 
 /// Where one of a guest's cells is.
@@ -36,6 +91,24 @@ pub struct CellPlace {
 }
 
 impl CellPlace {
+    /// What a seat on one of the host's cells means for the guest's.
+    fn of(guest: &GuestCell, seat: Seat, cells: &[NumaCell]) -> Self {
+        let host = cells.iter().find(|cell| cell.id == seat.taken.cell);
+        let shared = || CpuSet(host.map(|cell| cell.cpus.clone()).unwrap_or_default());
+        let ordinary = host.and_then(NumaCell::smallest_page);
+        Self {
+            guest: guest.clone(),
+            cpus: match guest.policy {
+                CpuPolicy::Dedicated => (seat.pins.iter())
+                    .map(|cpu| CpuSet(BTreeSet::from([*cpu])))
+                    .collect(),
+                CpuPolicy::Shared => guest.numbers.iter().map(|_| shared()).collect(),
+            },
+            huge_page_kib: seat.taken.page_kib.filter(|size| Some(*size) != ordinary),
+            taken: seat.taken,
+        }
+    }
+
     /// The guest's processors in it.
     pub(super) fn guest_cpus(&self) -> CpuSet {
         CpuSet(self.guest.numbers.iter().copied().collect())
@@ -48,45 +121,85 @@ impl CellPlace {
 }
 
 impl GuestPlace {
-    /// The first place on a host's cells that holds the guest's, beside what others have `taken`.
+    /// A place on a host beside what others have `taken`: the one that the guest has there, as far as that is what it
+    /// asks for, and else the first that the host's cells and devices have. As the planner's filters choose.
     ///
     /// # Errors
     /// Why there is none.
     pub fn fit(
-        guest: &[GuestCell],
-        cells: &[NumaCell],
-        taken: &[CellUse],
-        limits: NumaLimits,
-    ) -> Result<Self, Misfit> {
-        let mut left = Cells::new(cells);
-        for seat in taken
-            .iter()
-            .filter_map(|taken| left.seat_of(taken))
-            .collect::<Vec<_>>()
-        {
-            left.take(&[seat]);
+        wishes: Wishes<'_>,
+        host: Parts<'_>,
+        taken: &Taken,
+        before: Option<&Self>,
+    ) -> Result<Self, NoPlace> {
+        let cells_stay = before.filter(|before| before.is_of(wishes.cells));
+        if let Some(before) = cells_stay.filter(|before| before.has(wishes.devices)) {
+            return Ok(before.clone());
         }
-        let seats = left.fit(guest, limits, Beside::NOTHING)?;
-        let places = guest.iter().zip(seats).map(|(guest, seat)| {
-            let host = cells.iter().find(|cell| cell.id == seat.taken.cell);
-            let shared = || CpuSet(host.map(|cell| cell.cpus.clone()).unwrap_or_default());
-            let ordinary = host.and_then(NumaCell::smallest_page);
-            CellPlace {
-                guest: guest.clone(),
-                cpus: match guest.policy {
-                    CpuPolicy::Dedicated => (seat.pins.iter())
-                        .map(|cpu| CpuSet(BTreeSet::from([*cpu])))
-                        .collect(),
-                    CpuPolicy::Shared => guest.numbers.iter().map(|_| shared()).collect(),
-                },
-                huge_page_kib: seat.taken.page_kib.filter(|size| Some(*size) != ordinary),
-                taken: seat.taken,
-            }
-        });
-        Ok(Self {
-            cpuset: None,
-            cells: places.collect(),
-        })
+        let free = pools(host.devices, &taken.devices);
+        let wanted: Vec<WantedDevices<'_>> = wishes.devices.iter().map(DeviceWish::wanted).collect();
+        let too_few = |TooFewDevices { wish, free }| NoPlace::Devices {
+            alias: wishes.devices[wish].alias.clone(),
+            wanted: wishes.devices[wish].count,
+            free,
+        };
+        let at_cells = |cells: &BTreeSet<u32>| choose(&free, &wanted, (!cells.is_empty()).then_some(cells));
+        let with_devices = |cells: Vec<CellPlace>| {
+            let at = cells.iter().map(|cell| cell.taken.cell).collect();
+            let chosen = at_cells(&at).map_err(too_few)?;
+            let given = devices_of(host.devices, &taken.devices, &free, &chosen);
+            let given = wishes.devices.iter().zip(given);
+            Ok(Self {
+                cpuset: None,
+                cells,
+                devices: given
+                    .map(|(wish, devices)| GivenDevices {
+                        alias: wish.alias.clone(),
+                        devices,
+                    })
+                    .collect(),
+            })
+        };
+        if let Some(before) = cells_stay
+            && let Ok(place) = with_devices(before.cells.clone())
+        {
+            return Ok(place);
+        }
+        // Where there are too few devices anywhere, the cells are not to blame.
+        choose(&free, &wanted, None).map_err(too_few)?;
+        let mut left = Cells::new(host.cells);
+        let seats = taken.cells.iter().filter_map(|taken| left.seat_of(taken));
+        let seats: Vec<Seat> = seats.collect();
+        left.take(&seats);
+        let rank = |cell: u32| {
+            let near = i64::try_from(near(&free, cell)).unwrap_or(i64::MAX);
+            if wanted.is_empty() { near } else { -near }
+        };
+        let beside = Beside {
+            rank: &rank,
+            accepts: &|cells| at_cells(cells).is_ok(),
+        };
+        let seats = left
+            .fit(wishes.cells, wishes.limits, beside)
+            .map_err(NoPlace::Cells)?;
+        let cells = wishes.cells.iter().zip(seats);
+        with_devices(
+            cells
+                .map(|(guest, seat)| CellPlace::of(guest, seat, host.cells))
+                .collect(),
+        )
+    }
+
+    /// Whether it has these devices, and no others.
+    fn has(&self, wishes: &[DeviceWish]) -> bool {
+        self.devices.len() == wishes.len()
+            && (self.devices.iter().zip(wishes)).all(|(given, wish)| given.are(wish))
+    }
+
+    /// The host's devices that it has.
+    pub fn pci_devices(&self) -> impl Iterator<Item = PciAddress> {
+        let all = self.devices.iter().flat_map(|given| &given.devices);
+        all.map(|device| device.address)
     }
 
     /// Whether this is a place of a guest that asks for these cells.
@@ -101,10 +214,10 @@ impl GuestPlace {
         self.cells.iter().map(|cell| cell.taken.clone()).collect()
     }
 
-    /// Whether the guest runs wherever the host puts it.
+    /// Whether the guest runs wherever the host puts it, with nothing of the host's own.
     #[must_use]
     pub const fn is_anywhere(&self) -> bool {
-        self.cpuset.is_none() && self.cells.is_empty()
+        self.cpuset.is_none() && self.cells.is_empty() && self.devices.is_empty()
     }
 
     /// Where each virtual processor runs, by its number.

@@ -2,6 +2,7 @@
 //! passed over. The XML can be of a foreign domain, and of any size and shape.
 
 use super::attribute::{AGENT_CHANNEL, Attribute, DiskPart};
+use super::devices::host_devices;
 use super::metadata;
 use roxmltree::{Document, Node, ParsingOptions};
 use std::collections::BTreeMap;
@@ -242,6 +243,11 @@ impl Found {
         self.text(Attribute::Emulator, child(devices, "emulator"));
         for disk in children(devices, "disk") {
             self.disk(disk);
+        }
+        for (device, address) in host_devices(devices) {
+            // libvirt's default: the host's driver is left to the administrator.
+            let managed = device.attribute("managed").unwrap_or("no").to_owned();
+            self.put(Attribute::HostDevice(address), Some(managed));
         }
         if let Some(serial) = children(devices, "serial").next() {
             let log = child(serial, "log");

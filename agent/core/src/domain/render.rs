@@ -1,10 +1,11 @@
 //! A domain's XML. Every attribute written here has its line in `attribute`, and `read` finds it again.
 
-use super::attribute::{AGENT_CHANNEL, cpu_check, features};
+use super::attribute::{AGENT_CHANNEL, MANAGED, cpu_check, features};
 use super::metadata::{DomainMetadata, NAMESPACE, xml_text};
 use super::place::GuestPlace;
 use super::read::{ReadError, child, children, parse, root, text_of};
 use super::spec::{DiskSpec, DomainSpec};
+use drover_types::PciAddress;
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 
@@ -187,7 +188,34 @@ fn devices(xml: &mut Xml, spec: &DomainSpec) {
     xml.within("channel", &[("type", "unix")], |xml| {
         xml.empty("target", &[("type", "virtio"), ("name", AGENT_CHANNEL)]);
     });
+    for address in spec.place.pci_devices() {
+        host_device(xml, address);
+    }
     xml.empty("memballoon", &[("model", "virtio")]);
+}
+
+/// A PCI device of the host, which the guest has to itself.
+fn host_device(xml: &mut Xml, address: PciAddress) {
+    let how = [("mode", "subsystem"), ("type", "pci"), ("managed", MANAGED)];
+    let PciAddress {
+        domain,
+        bus,
+        slot,
+        function,
+    } = address;
+    let parts = [
+        ("domain", format!("{domain:#06x}")),
+        ("bus", format!("{bus:#04x}")),
+        ("slot", format!("{slot:#04x}")),
+        ("function", format!("{function:#x}")),
+    ];
+    let parts: Vec<(&str, &str)> = parts
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    xml.within("hostdev", &how, |xml| {
+        xml.within("source", &[], |xml| xml.empty("address", &parts));
+    });
 }
 
 fn render_disk(xml: &mut Xml, disk: &DiskSpec) {

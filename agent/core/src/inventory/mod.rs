@@ -5,6 +5,7 @@ mod capabilities;
 mod cpu;
 mod cpu_metrics;
 mod cpu_sets;
+mod pci;
 
 pub use capabilities::{
     GuestMode, HostCapabilities, HostCpu, MachineAlias, SupportedGuest, VmMode, capabilities,
@@ -12,6 +13,7 @@ pub use capabilities::{
 pub use cpu::{CpuChoiceError, DomainCapabilities, domain_capabilities, frozen_cpu};
 pub use cpu_metrics::{CpuHistory, CpuSample, CpuTimes};
 pub use cpu_sets::{CpuSets, UnknownCpus};
+pub use pci::{PciPlaces, PciPlacesError, PciRule, allowed_devices};
 
 use crate::domain::ReadError;
 

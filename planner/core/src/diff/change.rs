@@ -54,8 +54,9 @@ pub(super) fn change(
             hint: hint.to_owned(),
         });
     };
-    let reseated =
-        server.imported.is_none() && context.is_reseated(&placed.record.spec, &desired, &seat.host, domain);
+    let reseated = (server.imported.is_none())
+        .then(|| context.reseated(&placed.record.spec, &desired, &seat.host, domain))
+        .flatten();
     // No image is under the disks of an imported server: one that is declared for it says what comes in its place.
     let image = compared.image && (server.imported.is_none() || compared.other_image);
     if image && desired.image.is_none() {
@@ -186,11 +187,14 @@ pub(super) fn change(
     if compared.size || compared.disk_grows {
         server.steps.push(ServerStep::Update {
             why: Reason::SizeChanged,
-            impact: impact(compared.size || reseated || drift_restarts, Impact::Live),
+            impact: impact(
+                compared.size || reseated.is_some() || drift_restarts,
+                Impact::Live,
+            ),
         });
-    } else if reseated {
+    } else if let Some(why) = reseated {
         server.steps.push(ServerStep::Update {
-            why: Reason::CellsChanged,
+            why,
             impact: impact(true, Impact::None),
         });
     } else if !drifted.is_empty() {

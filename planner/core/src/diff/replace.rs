@@ -30,6 +30,7 @@ pub(super) fn replace(desired: &DesiredFleet, diff: &mut FleetDiff) {
             !replaced.contains(&blocked.address)
         }
         BlockedBy::NoHost { .. }
+        | BlockedBy::HasDevices { .. }
         | BlockedBy::NoImage
         | BlockedBy::CannotImport { .. }
         | BlockedBy::Unobserved { .. }

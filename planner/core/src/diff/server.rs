@@ -11,7 +11,9 @@ use super::whereabouts::{Placed, find};
 use crate::model::{
     AttributeDrift, DesiredFleet, Ignored, Lifecycle, ObservedDomain, RecordedFleet, Removed, ServerSpec,
 };
-use crate::plan::{AsIt, Drift, DriftHandling, DriftKind, Finding, PlanMode, Reason, Severity, cells};
+use crate::plan::{
+    AsIt, Drift, DriftHandling, DriftKind, Finding, PlanMode, Reason, Severity, asked_or_nothing,
+};
 use drover_types::{Address, Epoch, Generation, HostName, Lineage, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,19 +42,26 @@ impl Context<'_> {
             .map(|lifecycle| &lifecycle.ignore_changes)
     }
 
-    /// Whether a server shall have other NUMA cells than it has.
-    pub(super) fn is_reseated(
+    /// Why a server shall have other NUMA cells or PCI devices than it has, where it shall.
+    pub(super) fn reseated(
         &self,
         before: &ServerSpec,
         after: &ServerSpec,
         host: &HostName,
         domain: Option<&ObservedDomain>,
-    ) -> bool {
-        let cells = |spec, as_it| cells(self.desired, self.recorded, spec, as_it);
-        let (before, after) = (cells(before, AsIt::Is), cells(after, AsIt::Shall));
-        // One that was made before anybody looked at cells is bound to none.
-        let unbound = !after.is_empty() && domain.is_some_and(|domain| domain.cells.is_empty());
-        before != after || (unbound && self.sightings.reports_cells(host))
+    ) -> Option<Reason> {
+        let asked = |spec, as_it| asked_or_nothing(self.desired, self.recorded, spec, as_it);
+        let (before, after) = (asked(before, AsIt::Is), asked(after, AsIt::Shall));
+        // One that was made before anybody looked at cells and devices has none.
+        let unbound = !after.cells.is_empty() && domain.is_some_and(|domain| domain.cells.is_empty());
+        let bare = !after.devices.is_empty() && domain.is_some_and(|domain| domain.pci_devices.is_empty());
+        if before.cells != after.cells || (unbound && self.sightings.reports_cells(host)) {
+            Some(Reason::CellsChanged)
+        } else if before.devices != after.devices || (bare && self.sightings.reports_devices(host)) {
+            Some(Reason::DevicesChanged)
+        } else {
+            None
+        }
     }
 
     /// What is altered in a domain and to be spoken of.

@@ -88,6 +88,12 @@ impl<'a> Sightings<'a> {
             .and_then(|observation| observation.inventory())
     }
 
+    /// Whether the host says that it has devices for servers.
+    pub(super) fn reports_devices(&self, host: &HostName) -> bool {
+        self.inventory(host)
+            .is_some_and(|inventory| !inventory.facts.pci_devices.is_empty())
+    }
+
     /// Whether the host says what NUMA cells it has.
     pub(super) fn reports_cells(&self, host: &HostName) -> bool {
         self.inventory(host)

@@ -21,5 +21,7 @@ pub use event::{
     ActionFailure, Command, Ending, Event, HeldLock, JournalStep, Progress, ProgressEvent, Summary, Ticket,
 };
 pub use journal::Journaled;
-pub use request::{AgentRequest, AgentResult, Deletion, FailureCode, ImageOrder, NumaOrder, ServerOrder};
+pub use request::{
+    AgentRequest, AgentResult, Deletion, DeviceOrder, FailureCode, ImageOrder, NumaOrder, ServerOrder,
+};
 pub use state::{Limits, State, step};

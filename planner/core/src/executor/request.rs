@@ -6,7 +6,7 @@
 use crate::model::{Endpoint, FrozenGuest, ImageFormat, ImageSource, Power};
 use crate::plan::FoundSize;
 use drover_numa::{GuestCell, NumaLimits};
-use drover_types::{Address, Epoch, Generation, HostName, ServerId, Sha256Digest};
+use drover_types::{Address, Epoch, Generation, HostName, PciKind, ServerId, Sha256Digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -30,6 +30,17 @@ pub struct NumaOrder {
     pub cells: Vec<GuestCell>,
     /// How often the host may promise what servers share.
     pub limits: NumaLimits,
+}
+
+/// PCI devices of a server, which its host chooses from its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceOrder {
+    /// The name that its flavor uses.
+    pub alias: String,
+    /// How many.
+    pub count: u64,
+    /// Each of one of these kinds.
+    pub kinds: Vec<PciKind>,
 }
 
 /// A server as an agent is to have it.
@@ -60,6 +71,9 @@ pub struct ServerOrder {
     /// Its NUMA cells, where it asks for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numa: Option<NumaOrder>,
+    /// Its PCI devices, where it asks for any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceOrder>,
 }
 
 /// How much of a server a host gives up.

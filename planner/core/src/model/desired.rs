@@ -4,7 +4,7 @@ use super::import::Import;
 use super::lifecycle::{Lifecycle, Removed, Repetition};
 use super::recorded::{PlainRecord, RecordedFleet};
 use super::spec::{AggregateSpec, FlavorSpec, GroupSpec, HostSpec, ImageSpec, ServerSpec, SourceLocation};
-use drover_types::{Address, FleetName, HostName, MetricName, ProjectName};
+use drover_types::{Address, FleetName, HostName, MetricName, PciKind, ProjectName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,6 +45,9 @@ pub struct SchedulerSettings {
     pub restrict_isolated_hosts_to_isolated_images: bool,
     /// For the metrics weigher and MetricsFilter.
     pub metrics: MetricsSettings,
+    /// For PciPassthroughFilter: what the names in flavors stand for, each for any of some kinds of devices.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pci_aliases: BTreeMap<String, Vec<PciKind>>,
 }
 
 /// The `metrics` block of the scheduler: how hosts are weighed by what they measure, as Nova's options of these names.
@@ -97,6 +100,7 @@ impl Default for SchedulerSettings {
             isolated_images: BTreeSet::new(),
             restrict_isolated_hosts_to_isolated_images: true,
             metrics: MetricsSettings::default(),
+            pci_aliases: BTreeMap::new(),
         }
     }
 }

@@ -44,6 +44,7 @@ pub fn imagined(host: &HostName, vcpus: u32, ram_mib: u64, disk_mib: u64) -> Hos
             supported_guests: vec![guest("kvm"), guest("qemu")],
             machine_types: vec!["pc-q35-10.0".to_owned()],
             cells: Vec::new(),
+            pci_devices: Vec::new(),
         },
         domains: BTreeMap::new(),
         held_without_domain: BTreeMap::new(),

@@ -1,12 +1,12 @@
 //! The fleet as its hosts report it. A host that did not answer is explicit, never empty.
 
-use drover_numa::{CellUse, NumaCell};
+use drover_numa::{CellUse, NumaCell, PciDevice};
 use drover_types::{
     Address, Epoch, FencingToken, FleetName, Generation, HostName, HypervisorType, IncarnationId, MetricName,
-    MetricValue, OperationId, PowerState, ProjectName, ServerId, Sha256Digest,
+    MetricValue, OperationId, PciAddress, PowerState, ProjectName, ServerId, Sha256Digest,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use uuid::Uuid;
 
@@ -144,6 +144,9 @@ pub struct HostFacts {
     /// Its NUMA cells, nothing of them taken; empty where its agent reports none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<NumaCell>,
+    /// Devices that its agent's settings let servers have, whoever has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pci_devices: Vec<PciDevice>,
 }
 
 /// An image in a host's cache.
@@ -261,6 +264,9 @@ pub struct ObservedDomain {
     /// What it takes of the host's NUMA cells, as far as it is bound to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<CellUse>,
+    /// The host's devices that it has, of those that servers may have and of all others.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub pci_devices: BTreeSet<PciAddress>,
 }
 
 /// A disk of a domain.

@@ -1,8 +1,9 @@
 //! The scheduler's settings: which filters, which weighers, which of Nova's two behaviours.
 
 use super::filters::{Depends, Filter};
-use super::input::{Name, PciAlias};
+use super::input::Name;
 use super::weighers::Weigher;
+use drover_types::PciKind;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,7 +82,7 @@ pub struct SchedulerConfig {
     /// What MetricsFilter and the metrics weigher look at.
     pub metrics: Metrics,
     /// What aliases of devices stand for.
-    pub pci_aliases: BTreeMap<Name, Vec<PciAlias>>,
+    pub pci_aliases: BTreeMap<Name, Vec<PciKind>>,
     /// What each image property counts for the image properties weigher; empty: each counts 1.
     pub image_property_ratios: BTreeMap<String, f64>,
 }

@@ -309,15 +309,6 @@ pub struct Request {
     pub hides: Hides,
 }
 
-/// A kind of device that an alias stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PciAlias {
-    /// Vendor, as the device says: `8086`.
-    pub vendor_id: String,
-    /// Product.
-    pub product_id: String,
-}
-
 impl Request {
     /// Whether its answer depends on where servers are that it names.
     #[must_use]

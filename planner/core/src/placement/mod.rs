@@ -31,15 +31,15 @@ pub mod weighers;
 pub use batch::{BatchOutcome, Conflict, GivenUp, Method, Remedy, Unplaced};
 pub use config::{Isolation, Metrics, Profile, SchedulerConfig, Weights};
 pub use devices::{
-    CellUse, CpuPolicy, Demand, DemandError, GuestCell, NumaCell, PageSize, Pages, PciPool, Seated,
-    ThreadPolicy, Unfit,
+    CellUse, CpuPolicy, Demand, DemandError, GuestCell, NumaCell, PageSize, Pages, PciDevice, PciPool,
+    Seated, ThreadPolicy, Unfit,
 };
 pub use explain::{Explanation, HostVerdict, Refusal, WeigherColumn};
 pub use fill::{Fill, Nearest, Refusers};
 pub use filters::{Filter, Hides, Rejection};
 pub use input::{
-    Aggregate, Group, Host, Hypervisor, ImageProperties, Name, Needs, Network, PciAlias, Policy, Ratio,
-    RatioError, Ratios, Request, Resident, Resources, Supported,
+    Aggregate, Group, Host, Hypervisor, ImageProperties, Name, Needs, Network, Policy, Ratio, RatioError,
+    Ratios, Request, Resident, Resources, Supported,
 };
 pub use record::{BatchPart, BatchRecord, DecisionRecord};
 pub use rooms::{HostRoom, Promised};

@@ -1,13 +1,13 @@
-//! What servers ask of NUMA cells, by their flavor's extra specs and their image's properties; and what of that
-//! cannot be had.
+//! What servers ask of NUMA cells and PCI devices, by their flavor's extra specs and their image's properties; and
+//! what of that cannot be had.
 
 use super::build::Inputs;
 use super::settings::ratios;
 use super::types::{Finding, Severity};
-use crate::executor::NumaOrder;
+use crate::executor::{DeviceOrder, NumaOrder};
 use crate::model::{DesiredFleet, ImageSpec, RecordedFleet, ServerSpec};
 use crate::placement::{Demand, DemandError, Filter, ImageProperties, Needs, Resources};
-use drover_numa::{CpuPolicy, GuestCell, NumaLimits, numbered};
+use drover_numa::{CpuPolicy, NumaLimits, numbered};
 use drover_types::Address;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -79,23 +79,55 @@ fn asked(
     Demand::of(&needs, &wants)
 }
 
-/// Whether servers get the cells that their flavors ask for.
-pub(super) fn gives_cells(desired: &DesiredFleet) -> bool {
-    let mut filters = desired.scheduler.filters.iter();
-    filters.any(|name| name == Filter::NumaTopology.name())
+/// Whether servers get the cells, and the devices, that their flavors ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gives {
+    pub(super) cells: bool,
+    pub(super) devices: bool,
 }
 
-/// What a server asks of cells. One that makes no sense is nothing here, and an error of the plan in [`findings`].
+impl Gives {
+    pub(super) fn of(desired: &DesiredFleet) -> Self {
+        let looks = |filter: Filter| {
+            let mut filters = desired.scheduler.filters.iter();
+            filters.any(|name| name == filter.name())
+        };
+        Self {
+            cells: looks(Filter::NumaTopology),
+            devices: looks(Filter::PciPassthrough),
+        }
+    }
+
+    pub(super) const fn anything(self) -> bool {
+        self.cells || self.devices
+    }
+
+    /// What is asked, without what nothing configured looks at.
+    fn of_what_is_asked(self, demand: Result<Option<Demand>, Vec<DemandError>>) -> Option<Arc<Demand>> {
+        let mut demand = demand.ok()??;
+        if !self.cells {
+            demand.cells.clear();
+        }
+        if !self.devices {
+            demand.devices.clear();
+        }
+        (demand != Demand::default()).then(|| Arc::new(demand))
+    }
+}
+
+/// What a server asks of cells and devices. What makes no sense is nothing here, and an error of the plan in
+/// [`findings`].
 pub(crate) fn demand(
     desired: &DesiredFleet,
     recorded: &RecordedFleet,
     spec: &ServerSpec,
     as_it: AsIt,
 ) -> Option<Arc<Demand>> {
-    if !gives_cells(desired) {
+    let gives = Gives::of(desired);
+    if !gives.anything() {
         return None;
     }
-    of_cells(asked(desired, recorded, spec, as_it))
+    gives.of_what_is_asked(asked(desired, recorded, spec, as_it))
 }
 
 /// The same of a flavor, whatever the image.
@@ -104,54 +136,67 @@ pub(super) fn demand_of_flavor(
     needs: &Needs,
     wants: &Resources,
 ) -> Option<Arc<Demand>> {
-    if !gives_cells(desired) {
+    let gives = Gives::of(desired);
+    if !gives.anything() {
         return None;
     }
-    of_cells(Demand::of(needs, wants))
+    gives.of_what_is_asked(Demand::of(needs, wants))
 }
 
-/// What a server takes of cells while it changes from one demand to the other: the one with more processors of its own,
-/// or more memory. What it gives up is nobody else's before the change is done.
+/// What a server takes while it changes from one demand to the other: the one with more processors of its own, or more
+/// memory, or more devices. What it gives up is nobody else's before the change is done.
 pub(super) fn larger(now: Option<Arc<Demand>>, then: Option<Arc<Demand>>) -> Option<Arc<Demand>> {
     let size = |demand: &Option<Arc<Demand>>| {
         let cells = demand.iter().flat_map(|demand| &demand.cells);
-        cells.fold((0, 0), |(own, memory), cell| match cell.policy {
-            CpuPolicy::Dedicated => (own + cell.vcpus, memory + cell.memory_mib),
-            CpuPolicy::Shared => (own, memory + cell.memory_mib),
+        let devices = demand.iter().flat_map(|demand| &demand.devices);
+        let devices: u64 = devices.map(|(_, count)| count).sum();
+        cells.fold((0, 0, devices), |(own, memory, devices), cell| {
+            let more = match cell.policy {
+                CpuPolicy::Dedicated => cell.vcpus,
+                CpuPolicy::Shared => 0,
+            };
+            (own + more, memory + cell.memory_mib, devices)
         })
     };
     if size(&now) > size(&then) { now } else { then }
 }
 
-/// The cells that a server asks for, whether a filter looks at them or not.
-pub(crate) fn cells(
+/// The cells and devices that a server asks for, whether a filter looks at them or not.
+pub(crate) fn asked_or_nothing(
     desired: &DesiredFleet,
     recorded: &RecordedFleet,
     spec: &ServerSpec,
     as_it: AsIt,
-) -> Vec<GuestCell> {
+) -> Demand {
     let demand = asked(desired, recorded, spec, as_it).ok().flatten();
-    demand.map(|demand| demand.cells).unwrap_or_default()
+    demand.unwrap_or_default()
 }
 
-/// Without devices, of which agents report none.
-fn of_cells(demand: Result<Option<Demand>, Vec<DemandError>>) -> Option<Arc<Demand>> {
-    let Demand { cells, devices: _ } = demand.ok()??;
-    let devices = Vec::new();
-    (!cells.is_empty()).then(|| Arc::new(Demand { cells, devices }))
-}
-
-/// A server's cells as its host is to have them.
-pub(super) fn order(inputs: &Inputs<'_>, spec: &ServerSpec, as_it: AsIt) -> Option<NumaOrder> {
-    let demand = demand(inputs.desired, inputs.recorded, spec, as_it)?;
-    let (ratios, _) = ratios(&inputs.desired.scheduler);
-    Some(NumaOrder {
+/// A server's cells and devices as its host is to have them.
+pub(super) fn order(
+    inputs: &Inputs<'_>,
+    spec: &ServerSpec,
+    as_it: AsIt,
+) -> (Option<NumaOrder>, Vec<DeviceOrder>) {
+    let Some(demand) = demand(inputs.desired, inputs.recorded, spec, as_it) else {
+        return (None, Vec::new());
+    };
+    let settings = &inputs.desired.scheduler;
+    let (ratios, _) = ratios(settings);
+    let numa = NumaOrder {
         cells: numbered(&demand.cells),
         limits: NumaLimits {
             cpu_ratio: ratios.cpu,
             ram_ratio: ratios.ram,
         },
-    })
+    };
+    let devices = demand.devices.iter().map(|(alias, count)| DeviceOrder {
+        alias: alias.to_string(),
+        count: *count,
+        // One that is not known is an error of the plan in `findings`.
+        kinds: (settings.pci_aliases.get(alias.as_str()).cloned()).unwrap_or_default(),
+    });
+    ((!numa.cells.is_empty()).then_some(numa), devices.collect())
 }
 
 /// What servers ask that makes no sense, that no host reports, or that nothing configured looks at: none of them is
@@ -180,8 +225,9 @@ pub(super) fn findings(inputs: &Inputs<'_>) -> Vec<Finding> {
         let demand = match asked(desired, recorded, spec, AsIt::Shall) {
             Ok(demand) => demand.unwrap_or_default(),
             Err(_) if hidden => {
-                let what =
-                    format!("{flavor} asks for NUMA cells in a way that cannot be, which is sensitive");
+                let what = format!(
+                    "{flavor} asks for NUMA cells or devices in a way that cannot be, which is sensitive"
+                );
                 find(what, CORRECT);
                 continue;
             }
@@ -192,19 +238,36 @@ pub(super) fn findings(inputs: &Inputs<'_>) -> Vec<Finding> {
                 continue;
             }
         };
-        if !demand.devices.is_empty() {
+        for (alias, _) in &demand.devices {
+            if !desired.scheduler.pci_aliases.contains_key(alias.as_str()) && !hidden {
+                find(
+                    format!("{flavor} asks for the PCI device {alias:?}, and no alias has that name"),
+                    "add a pci_alias block of that name to the scheduler block",
+                );
+            } else if !desired.scheduler.pci_aliases.contains_key(alias.as_str()) {
+                find(
+                    format!("{flavor} asks for a PCI device that no alias names, which is sensitive"),
+                    "add a pci_alias block of that name to the scheduler block",
+                );
+            }
+        }
+        let mut unseen = |filter: Filter, what: &str| {
             find(
-                format!("{flavor} asks for devices (pci_passthrough:alias), and agents report none"),
-                "take pci_passthrough:alias out of its extra specs; it works in scenario files only",
+                format!("{what}, which {filter} alone looks at, and that is not configured"),
+                &format!("add \"{filter}\" to filters in the scheduler block"),
+            );
+        };
+        let gives = Gives::of(desired);
+        if !demand.cells.is_empty() && !gives.cells {
+            unseen(
+                Filter::NumaTopology,
+                &format!("{flavor} or its image asks for NUMA cells"),
             );
         }
-        if !demand.cells.is_empty() && !gives_cells(desired) {
-            let filter = Filter::NumaTopology;
-            find(
-                format!(
-                    "{flavor} or its image asks for NUMA cells, which {filter} alone looks at, and that is not configured"
-                ),
-                &format!("add \"{filter}\" to filters in the scheduler block"),
+        if !demand.devices.is_empty() && !gives.devices {
+            unseen(
+                Filter::PciPassthrough,
+                &format!("{flavor} asks for PCI devices (pci_passthrough:alias)"),
             );
         }
     }
@@ -214,7 +277,7 @@ pub(super) fn findings(inputs: &Inputs<'_>) -> Vec<Finding> {
 
 const CORRECT: &str = "correct the extra specs of the flavor, or the properties of the image";
 
-/// An imported server stays as it was found, wherever it is pinned or not.
+/// An imported server stays as it was found, wherever it is pinned or not, with the devices that it has.
 fn imported(inputs: &Inputs<'_>) -> Vec<Finding> {
     let Inputs {
         desired, recorded, ..
@@ -231,10 +294,11 @@ fn imported(inputs: &Inputs<'_>) -> Vec<Finding> {
             severity: Severity::Error,
             address: Some(address.clone()),
             message: format!(
-                "{} asks for NUMA cells, and an imported server stays as it was found",
+                "{} asks for NUMA cells or PCI devices, and an imported server stays as it was found",
                 server.spec.flavor
             ),
-            hint: "give it a flavor of its size without hw:… in its extra specs".to_owned(),
+            hint: "give it a flavor of its size without hw:… and pci_passthrough:alias in its extra specs"
+                .to_owned(),
         })
         .collect()
 }

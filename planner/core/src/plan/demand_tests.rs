@@ -7,7 +7,7 @@ use super::{ActionKind, BalanceLimits, BlockedBy, Plan, PlanOptions, Reason, Sev
 use crate::model::{DesiredFleet, HostState, ObservedDomain};
 use crate::testing::{address, desired, host, inventory, lineage, with_hosts, with_server};
 use drover_numa::{CellUse, NumaCell};
-use drover_types::{Address, HostName, PowerState, ServerId};
+use drover_types::{Address, HostName, PciKind, PowerState, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -149,6 +149,7 @@ fn what_hosts_report_counts_foreign_domains_too() {
         arch: "x86_64".to_owned(),
         highest_epoch: None,
         cells: vec![taken(cpu)],
+        pci_devices: BTreeSet::new(),
     };
     for cpu in [0, 1] {
         let domain = foreign(cpu);
@@ -354,16 +355,38 @@ fn nothing_that_cannot_be_had_is_placed_as_if_it_were_not_asked() {
                 server.spec.sensitive.insert("extra_specs".to_owned());
             }
         }),
-        ["flavor.small asks for NUMA cells in a way that cannot be, which is sensitive"]
+        ["flavor.small asks for NUMA cells or devices in a way that cannot be, which is sensitive"]
+    );
+    let looks = |fleet: &mut DesiredFleet| fleet.scheduler.filters.push("PciPassthroughFilter".to_owned());
+    assert_eq!(
+        told(&|fleet| {
+            specs(fleet, "pci_passthrough:alias", "gpu");
+            looks(fleet);
+        }),
+        ["flavor.small asks for the PCI device \"gpu\", and no alias has that name"]
     );
     assert_eq!(
-        told(&|fleet| specs(fleet, "pci_passthrough:alias", "gpu")),
-        ["flavor.small asks for devices (pci_passthrough:alias), and agents report none"]
+        told(&|fleet| {
+            specs(fleet, "pci_passthrough:alias", "gpu");
+            let kind = PciKind::default();
+            fleet.scheduler.pci_aliases.insert("gpu".to_owned(), vec![kind]);
+        }),
+        [
+            "flavor.small asks for PCI devices (pci_passthrough:alias), which PciPassthroughFilter alone looks at, and \
+             that is not configured"
+        ]
     );
     assert_eq!(
-        told(&|fleet| fleet.scheduler.filters.push("PciPassthroughFilter".to_owned())),
-        ["agents report no devices; PciPassthroughFilter works in scenario files only"]
+        told(&|fleet| {
+            specs(fleet, "pci_passthrough:alias", "secret");
+            looks(fleet);
+            for server in fleet.servers.values_mut() {
+                server.spec.sensitive.insert("extra_specs".to_owned());
+            }
+        }),
+        ["flavor.small asks for a PCI device that no alias names, which is sensitive"]
     );
+    assert_eq!(told(&|fleet| looks(fleet)), Vec::<String>::new());
     let plain = inventory("n1");
     assert_eq!(plain.facts.cells, [], "hosts of other tests report none");
 }

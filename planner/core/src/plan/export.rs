@@ -7,7 +7,7 @@ use super::world::{Parts, name_of, parts, request, resources, where_counted};
 use crate::diff::{FleetDiff, ServerStep};
 use crate::placement::scenario::Scenario;
 use crate::placement::{CellUse, Demand, Host, Name, Request, Resident};
-use drover_numa::{Beside, Cells, NumaLimits};
+use drover_numa::{Beside, Cells, NumaLimits, PciDevice};
 
 /// The scenario in which the servers to be created find the hosts that the plan gives them, as long as no other
 /// server moves or grows.
@@ -59,10 +59,18 @@ pub fn export(inputs: &Inputs<'_>, diff: &FleetDiff) -> Result<Scenario, Vec<Fin
     ))
 }
 
-fn seat_on(host: &mut Host, server: &Request, size: &crate::placement::Resources, cells: Option<&Demand>) {
-    for taken in taken(host, &server.name, cells) {
+fn seat_on(host: &mut Host, server: &Request, size: &crate::placement::Resources, asked: Option<&Demand>) {
+    let (cells, devices) = taken(host, &server.name, asked);
+    for taken in cells {
         if let Some(cell) = host.numa.iter_mut().find(|cell| cell.id == taken.cell) {
             cell.promise(&taken);
+        }
+    }
+    for device in devices {
+        let mut pools = host.pci.iter_mut();
+        let alike = pools.find(|pool| pool.kind == device.kind && pool.numa_node == device.numa_node);
+        if let Some(pool) = alike {
+            pool.free = pool.free.saturating_sub(1);
         }
     }
     host.used.vcpus = host.used.vcpus.saturating_add(size.vcpus);
@@ -78,10 +86,11 @@ fn seat_on(host: &mut Host, server: &Request, size: &crate::placement::Resources
     });
 }
 
-/// What a server that is there has taken of the host's cells: as reported, or where it would fit.
-fn taken(host: &mut Host, server: &Name, cells: Option<&Demand>) -> Vec<CellUse> {
+/// What a server that is there has taken of the host's cells and devices: as reported, or where it would fit. One
+/// without a domain has no devices.
+fn taken(host: &mut Host, server: &Name, cells: Option<&Demand>) -> (Vec<CellUse>, Vec<PciDevice>) {
     if let Some(seated) = host.seated.remove(server) {
-        return seated.taken;
+        return (seated.taken, seated.devices);
     }
     let limits = NumaLimits {
         cpu_ratio: host.ratios.cpu,
@@ -90,5 +99,5 @@ fn taken(host: &mut Host, server: &Name, cells: Option<&Demand>) -> Vec<CellUse>
     let wanted = cells.map_or(&[][..], |demand| &demand.cells);
     let seats = Cells::new(&host.numa).fit(wanted, limits, Beside::NOTHING);
     let seats = seats.unwrap_or_default();
-    seats.into_iter().map(|seat| seat.taken).collect()
+    (seats.into_iter().map(|seat| seat.taken).collect(), Vec::new())
 }

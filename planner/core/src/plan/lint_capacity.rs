@@ -13,7 +13,7 @@ use crate::model::{
     HostInventory, ObservedDomain, ObservedFleet, RecordedFleet, SchedulerSettings, ServerSpec,
 };
 use crate::placement::{CpuPolicy, Filter, Resources};
-use drover_types::{HostName, OperationId, ServerId};
+use drover_types::{HostName, OperationId, PciAddress, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is taken of a host, or is there.
@@ -24,15 +24,17 @@ struct Amounts {
     disk_mib: u64,
     /// Processors that one server alone is pinned to.
     own_cpus: u64,
+    /// PCI devices of any kind.
+    devices: u64,
 }
 
-impl Amounts {
-    fn new(of: Resources, own_cpus: u64) -> Self {
+impl From<Resources> for Amounts {
+    fn from(of: Resources) -> Self {
         Self {
             vcpus: of.vcpus,
             ram_mib: of.ram_mib,
             disk_mib: of.disk_mib,
-            own_cpus,
+            ..Self::default()
         }
     }
 }
@@ -42,6 +44,17 @@ fn add(sum: &mut Amounts, more: Amounts) {
     sum.ram_mib = sum.ram_mib.saturating_add(more.ram_mib);
     sum.disk_mib = sum.disk_mib.saturating_add(more.disk_mib);
     sum.own_cpus = sum.own_cpus.saturating_add(more.own_cpus);
+    sum.devices = sum.devices.saturating_add(more.devices);
+}
+
+/// Devices that servers may have, and the domain has.
+fn given<'a>(
+    inventory: &'a HostInventory,
+    domain: &'a ObservedDomain,
+) -> impl Iterator<Item = PciAddress> + 'a {
+    let all = inventory.facts.pci_devices.iter();
+    all.map(|device| device.address)
+        .filter(|address| domain.pci_devices.contains(address))
 }
 
 /// Processors of the host that servers are pinned to, and the domain is.
@@ -60,6 +73,7 @@ fn beyond(after: Amounts, before: Amounts) -> Amounts {
         ram_mib: after.ram_mib.saturating_sub(before.ram_mib),
         disk_mib: after.disk_mib.saturating_sub(before.disk_mib),
         own_cpus: after.own_cpus.saturating_sub(before.own_cpus),
+        devices: after.devices.saturating_sub(before.devices),
     }
 }
 
@@ -71,6 +85,7 @@ fn ordered(order: &ServerOrder) -> Amounts {
         ram_mib: order.ram_mib,
         disk_mib: order.disk_bytes.div_ceil(1 << 20),
         own_cpus: own.map(|cell| cell.vcpus).sum(),
+        devices: order.devices.iter().map(|devices| devices.count).sum(),
     }
 }
 
@@ -89,9 +104,13 @@ fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<Host
         let sum = used.entry(host.clone()).or_default();
         sum.disk_mib = inventory.facts.image_cache_mib;
         let domains = inventory.domains.values();
-        // Two that are pinned to the same one take it once.
-        let all: BTreeSet<u32> = domains.flat_map(|domain| pinned(inventory, domain)).collect();
+        // Two that are pinned to the same one take it once, and so for devices.
+        let all: BTreeSet<u32> = (domains.clone())
+            .flat_map(|domain| pinned(inventory, domain))
+            .collect();
         sum.own_cpus = all.len() as u64;
+        let all: BTreeSet<PciAddress> = domains.flat_map(|domain| given(inventory, domain)).collect();
+        sum.devices = all.len() as u64;
         for domain in inventory.domains.values() {
             let taken = specs.get(&ServerId::from_uuid(domain.uuid)).map_or(
                 Resources {
@@ -101,7 +120,7 @@ fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<Host
                 },
                 |spec| resources(spec),
             );
-            add(sum, Amounts::new(taken, 0));
+            add(sum, taken.into());
         }
     }
     for record in recorded.servers.values() {
@@ -113,7 +132,7 @@ fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<Host
             .and_then(|observation| observation.inventory())
             .is_some_and(|inventory| inventory.domains.contains_key(&record.id.uuid()));
         if !seen && let Some(sum) = used.get_mut(host) {
-            add(sum, Amounts::new(resources(&record.spec), 0));
+            add(sum, resources(&record.spec).into());
         }
     }
     used
@@ -230,12 +249,16 @@ pub(super) fn check_capacity(
             let inventory = host.and_then(|observation| observation.inventory());
             let domain = inventory.and_then(|inventory| {
                 let domain = inventory.domains.get(&record.id.uuid())?;
-                Some(pinned(inventory, domain).count() as u64)
+                let cpus = pinned(inventory, domain).count() as u64;
+                Some((cpus, given(inventory, domain).count() as u64))
             });
-            (
-                record.id,
-                Amounts::new(resources(&record.spec), domain.unwrap_or(0)),
-            )
+            let (own_cpus, devices) = domain.unwrap_or_default();
+            let size = Amounts {
+                own_cpus,
+                devices,
+                ..resources(&record.spec).into()
+            };
+            (record.id, size)
         })
         .collect();
     let Changes { arrivals, departures } = changes(plan, &sizes);
@@ -244,7 +267,7 @@ pub(super) fn check_capacity(
     }
     let used = at_first(recorded, observed);
     let ancestors = Ancestors::of(plan);
-    let rows: [Row; 4] = [
+    let rows: [Row; 5] = [
         (
             "MiB of memory",
             "RamFilter",
@@ -266,6 +289,7 @@ pub(super) fn check_capacity(
             1.0,
             |of| of.own_cpus,
         ),
+        ("PCI devices", Filter::PciPassthrough.name(), 1.0, |of| of.devices),
     ];
     let asks = |filter: &str| scheduler.filters.iter().any(|name| name == filter);
     for (host, arrivals) in &arrivals {
@@ -281,7 +305,11 @@ pub(super) fn check_capacity(
             .cells
             .iter()
             .map(|cell| cell.dedicated_cpus.len() as u64);
-        let limit = Amounts::new(capacity(inventory), to_pin.sum());
+        let limit = Amounts {
+            own_cpus: to_pin.sum(),
+            devices: inventory.facts.pci_devices.len() as u64,
+            ..capacity(inventory).into()
+        };
         let base = used.get(*host).copied().unwrap_or_default();
         for (what, _, ratio, of) in rows.into_iter().filter(|(_, filter, ..)| asks(filter)) {
             let change = |(size, action): &(Amounts, OperationId)| Change {

@@ -48,7 +48,7 @@ pub use balance::{Balance, BalanceLimits, HostBalance, Rebalance, Shares, rebala
 pub(crate) use build::host_address;
 pub use build::{BuildError, Inputs, build};
 pub use checks::{Check, CheckInstance, CheckKind, CheckStatus};
-pub(crate) use demand::{AsIt, cells};
+pub(crate) use demand::{AsIt, asked_or_nothing};
 pub use export::export;
 pub use file::{PlanFileError, decode, encode};
 pub use import_problem::ImportProblem;

@@ -63,6 +63,8 @@ pub enum Reason {
     SizeChanged,
     /// Its flavor or image asks for other NUMA cells than it has.
     CellsChanged,
+    /// Its flavor asks for other PCI devices than it has.
+    DevicesChanged,
     /// Its declared power is another one.
     PowerChanged,
     /// The domain is in another power state than recorded.
@@ -181,6 +183,7 @@ impl fmt::Display for Reason {
             Self::ImageChanged => f.write_str("its image changed"),
             Self::SizeChanged => f.write_str("its size changed"),
             Self::CellsChanged => f.write_str("its NUMA cells changed"),
+            Self::DevicesChanged => f.write_str("its PCI devices changed"),
             Self::PowerChanged => f.write_str("its declared power changed"),
             Self::PowerDrift { found } => write!(f, "found {found}"),
             Self::DomainGone { host } => write!(f, "its domain is gone from {host}"),

@@ -1,11 +1,11 @@
-//! What is taken of hosts' NUMA cells before anything is done: by whom hosts report it.
+//! What is taken of hosts' NUMA cells and PCI devices before anything is done: by whom hosts report it.
 
 use super::build::Inputs;
-use super::demand::{AsIt, demand, gives_cells};
+use super::demand::{AsIt, Gives, demand};
 use super::world::{name_of, where_counted};
 use crate::diff::ServerDiff;
 use crate::model::{HostInventory, ServerSpec};
-use crate::placement::{Name, NumaCell, Seated};
+use crate::placement::{Name, NumaCell, PciPool, Seated};
 use drover_types::{Address, HostName};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -25,13 +25,23 @@ pub(super) fn cells(inventory: &HostInventory, ours: &BTreeSet<Uuid>) -> Vec<Num
     cells
 }
 
-/// What servers that are counted by their records have taken of their host's cells, where it reports that.
+/// A host's devices by kind, without those that others than `ours` have taken.
+pub(super) fn devices(inventory: &HostInventory, ours: &BTreeSet<Uuid>) -> Vec<PciPool> {
+    let others = inventory
+        .domains
+        .values()
+        .filter(|domain| !ours.contains(&domain.uuid));
+    let taken = others.flat_map(|domain| &domain.pci_devices).copied().collect();
+    drover_numa::pools(&inventory.facts.pci_devices, &taken)
+}
+
+/// What servers that are counted by their records have taken of their host's cells and devices, where it reports that.
 pub(super) fn seats(
     inputs: &Inputs<'_>,
     servers: &BTreeMap<Address, ServerDiff>,
 ) -> BTreeMap<HostName, BTreeMap<Name, Seated>> {
     let mut seats: BTreeMap<HostName, BTreeMap<Name, Seated>> = BTreeMap::new();
-    if !gives_cells(inputs.desired) {
+    if !Gives::of(inputs.desired).anything() {
         return seats;
     }
     for (address, server) in servers {
@@ -39,11 +49,21 @@ pub(super) fn seats(
             continue;
         };
         let inventory = (inputs.observed.get(host)).and_then(|observation| observation.inventory());
-        let domain = inventory.and_then(|inventory| inventory.domains.get(&server.id.uuid()));
-        if let Some(domain) = domain.filter(|domain| !domain.cells.is_empty()) {
+        let Some((inventory, domain)) = inventory.and_then(|inventory| {
+            let domain = inventory.domains.get(&server.id.uuid())?;
+            Some((inventory, domain))
+        }) else {
+            continue;
+        };
+        if !(domain.cells.is_empty() && domain.pci_devices.is_empty()) {
+            let devices = inventory.facts.pci_devices.iter();
             let seated = Seated {
                 demand: demand(inputs.desired, inputs.recorded, spec, AsIt::Is),
                 taken: domain.cells.clone(),
+                devices: devices
+                    .filter(|device| domain.pci_devices.contains(&device.address))
+                    .copied()
+                    .collect(),
             };
             let on_host = seats.entry(host.clone()).or_default();
             on_host.insert(name_of(address), seated);

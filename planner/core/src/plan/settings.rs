@@ -68,16 +68,13 @@ pub(super) fn scheduler_config(settings: &SchedulerSettings, findings: &mut Vec<
             reserve_hosts: settings.restrict_isolated_hosts_to_isolated_images,
         },
         metrics: metrics(&settings.metrics),
+        pci_aliases: (settings.pci_aliases.iter())
+            .map(|(alias, kinds)| (name_of(alias), kinds.clone()))
+            .collect(),
         ..SchedulerConfig::default()
     };
     for error in ratios(settings).1 {
         refuse(error.to_string());
-    }
-    let devices = Filter::PciPassthrough;
-    if config.filters.contains(&devices) {
-        refuse(format!(
-            "agents report no devices; {devices} works in scenario files only"
-        ));
     }
     config
 }

@@ -184,6 +184,11 @@ pub enum BlockedBy {
         /// Its host.
         host: HostName,
     },
+    /// It runs with PCI devices of its host, and such a guest cannot be moved while it runs.
+    HasDevices {
+        /// Its host.
+        host: HostName,
+    },
     /// It is to be made, and no image is declared for it.
     NoImage,
     /// The domain cannot be taken over as what is declared.

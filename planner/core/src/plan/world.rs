@@ -2,7 +2,7 @@
 
 use super::build::Inputs;
 use super::demand::{AsIt, demand, demand_of_flavor, findings as demand_findings, image_properties};
-use super::seats::{cells, seats};
+use super::seats::{cells, devices, seats};
 use super::settings::{ratios, scheduler_config, settings_finding};
 use super::types::{Finding, Severity};
 use crate::diff::{FleetDiff, ServerDiff};
@@ -90,7 +90,7 @@ pub(super) fn where_counted(server: &ServerDiff) -> Option<&HostName> {
         .or(server.recorded_host.as_ref())
 }
 
-/// What runs on hosts and is counted apart: the servers' ids, and what they have taken of cells.
+/// What runs on hosts and is counted apart: the servers' ids, and what they have taken of cells and devices.
 struct Counted {
     ids: BTreeMap<HostName, BTreeSet<Uuid>>,
     seats: BTreeMap<HostName, BTreeMap<Name, Seated>>,
@@ -170,7 +170,7 @@ fn host(inputs: &Inputs<'_>, name: &HostName, counted: &Counted) -> Host {
         residents: Vec::new(),
         numa: cells(inventory, ours),
         seated: counted.seats.get(name).cloned().unwrap_or_default(),
-        pci: Vec::new(),
+        pci: devices(inventory, ours),
         enabled,
         up: trusted.is_none_or(|trusted| trusted == inventory.incarnation),
         hides,

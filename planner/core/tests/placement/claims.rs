@@ -1,12 +1,13 @@
 //! The planner's filter and a host's own claim are one function: whatever came and went, what one lets through the
 //! other takes, and a plan made from what the host reports continues where it stands.
 
-use drover_agent_core::domain::GuestPlace;
+use drover_agent_core::domain::{DeviceWish, GuestPlace, Parts, Taken, Wishes};
 use drover_core::placement::{
-    CellUse, Demand, Filter, Host, Name, Needs, NumaCell, Pages, Request, Resources, Scheduler,
-    SchedulerConfig, Seated, Weights,
+    Demand, Filter, Host, Name, Needs, NumaCell, Pages, Request, Resources, Scheduler, SchedulerConfig,
+    Seated, Weights,
 };
-use drover_numa::{NumaLimits, numbered};
+use drover_numa::{NumaLimits, PciDevice, numbered, pools};
+use drover_types::{PciAddress, PciKind};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,9 +29,43 @@ fn cells() -> Vec<NumaCell> {
     vec![cell(0), cell(1)]
 }
 
+fn kind(product: &str) -> PciKind {
+    PciKind {
+        vendor_id: "10de".parse().expect("an id"),
+        product_id: product.parse().expect("an id"),
+    }
+}
+
+/// Devices of two kinds: at the first cell, at the second, and where it is not known.
+fn devices() -> Vec<PciDevice> {
+    let device = |(slot, product, numa_node): (u8, &str, Option<u32>)| PciDevice {
+        address: format!("0000:0a:{slot:02x}.0").parse().expect("an address"),
+        kind: kind(product),
+        numa_node,
+    };
+    [
+        (1, "0001", Some(0)),
+        (2, "0001", Some(1)),
+        (3, "0002", Some(1)),
+        (4, "0002", Some(1)),
+        (5, "0002", None),
+    ]
+    .map(device)
+    .into()
+}
+
+/// `gpu` may be of either kind, `nic` of one.
+fn aliases() -> BTreeMap<Name, Vec<PciKind>> {
+    BTreeMap::from([
+        (Name::from("gpu"), vec![kind("0001"), kind("0002")]),
+        (Name::from("nic"), vec![kind("0002")]),
+    ])
+}
+
 fn scheduler(seated: BTreeMap<Name, Seated>) -> Scheduler {
     let config = SchedulerConfig {
-        filters: vec![Filter::NumaTopology],
+        filters: vec![Filter::NumaTopology, Filter::PciPassthrough],
+        pci_aliases: aliases(),
         weights: Weights::NONE,
         ..SchedulerConfig::default()
     };
@@ -42,6 +77,7 @@ fn scheduler(seated: BTreeMap<Name, Seated>) -> Scheduler {
             disk_mib: 1 << 20,
         },
         numa: cells(),
+        pci: pools(&devices(), &BTreeSet::new()),
         seated,
         enabled: true,
         up: true,
@@ -88,12 +124,42 @@ fn flavor() -> impl Strategy<Value = (u64, u64, BTreeMap<String, String>)> {
         word("hw:cpu_policy", &["shared", "dedicated"]),
         word("hw:cpu_thread_policy", &["prefer", "require", "isolate"]),
         word("hw:mem_page_size", &["small", "large", "any", "2048"]),
+        word("pci_passthrough:alias", &["gpu", "gpu:2", "nic", "nic:1,gpu:1"]),
     );
-    (1..=6_u64, 1..=6_u64, specs).prop_map(|(vcpus, ram, (nodes, policy, threads, page))| {
-        let specs = [nodes, policy, threads, page].into_iter().flatten();
+    (1..=6_u64, 1..=6_u64, specs).prop_map(|(vcpus, ram, (nodes, policy, threads, page, alias))| {
+        let specs = [nodes, policy, threads, page, alias].into_iter().flatten();
         let specs = specs.map(|(key, word)| (key.to_owned(), word.to_owned()));
         (vcpus, ram, specs.collect())
     })
+}
+
+/// As the host fits it.
+fn fit(demand: &Demand, taken: &Taken) -> Result<GuestPlace, drover_agent_core::domain::NoPlace> {
+    let aliases = aliases();
+    let wishes: Vec<DeviceWish> = (demand.devices.iter())
+        .map(|(alias, count)| DeviceWish {
+            alias: alias.to_string(),
+            count: *count,
+            kinds: aliases[alias].clone(),
+        })
+        .collect();
+    let wishes = Wishes {
+        cells: &numbered(&demand.cells),
+        limits: limits(),
+        devices: &wishes,
+    };
+    let parts = Parts {
+        cells: &cells(),
+        devices: &devices(),
+    };
+    GuestPlace::fit(wishes, parts, taken, None)
+}
+
+/// The devices of a place.
+fn given(place: &GuestPlace) -> Vec<PciDevice> {
+    let has: BTreeSet<PciAddress> = place.pci_devices().collect();
+    let devices = devices().into_iter();
+    devices.filter(|device| has.contains(&device.address)).collect()
 }
 
 proptest! {
@@ -114,9 +180,11 @@ proptest! {
             if leaves {
                 continue;
             }
-            let taken: Vec<CellUse> = there.values().flat_map(|(_, place)| place.taken()).collect();
-            let cells = &request.demand.as_ref().expect("it asks for cells").cells;
-            let place = GuestPlace::fit(&numbered(cells), &self::cells(), &taken, limits());
+            let taken = Taken {
+                cells: there.values().flat_map(|(_, place)| place.taken()).collect(),
+                devices: there.values().flat_map(|(_, place)| place.pci_devices()).collect(),
+            };
+            let place = fit(request.demand.as_ref().expect("it asks for something"), &taken);
             prop_assert_eq!(planned.passes(&n1, &request).expect("a host"), place.is_ok());
 
             let mut anew = scheduler(
@@ -126,6 +194,7 @@ proptest! {
                         let seated = Seated {
                             demand: request.demand.clone(),
                             taken: place.taken(),
+                            devices: given(place),
                         };
                         (name.clone(), seated)
                     })
@@ -143,6 +212,10 @@ proptest! {
             let mut pinned = BTreeSet::new();
             for cpu in there.values().flat_map(|(_, place)| place.taken()).flat_map(|taken| taken.pinned) {
                 prop_assert!(pinned.insert(cpu), "{} is pinned twice", cpu);
+            }
+            let mut had = BTreeSet::new();
+            for device in there.values().flat_map(|(_, place)| place.pci_devices()) {
+                prop_assert!(had.insert(device), "{} is given twice", device);
             }
         }
     }

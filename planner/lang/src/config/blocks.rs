@@ -180,16 +180,26 @@ pub(super) const ROOT: &[BlockSchema] = &[
                 optional("restrict_isolated_hosts_to_isolated_images", "true"),
             ],
         )
-        .with(&[block(
-            "metrics",
-            &[],
-            &[
-                optional("weight_setting", "{ \"cpu.percent\" = -1.0 }"),
-                optional("weight_of_unavailable", "-10000"),
-                optional("required", "true"),
-            ],
-        )
-        .once()])
+        .with(&[
+            block(
+                "metrics",
+                &[],
+                &[
+                    optional("weight_setting", "{ \"cpu.percent\" = -1.0 }"),
+                    optional("weight_of_unavailable", "-10000"),
+                    optional("required", "true"),
+                ],
+            )
+            .once(),
+            block(
+                "pci_alias",
+                NAME,
+                &[
+                    required("vendor_id", "\"10de\""),
+                    required("product_id", "\"1eb8\""),
+                ],
+            ),
+        ])
         .once(),
         block("policy", &[], &[optional("n_plus_one", "\"warning\"")]).once(),
     ]),
@@ -363,4 +373,12 @@ pub(super) static TEST_FILE: BlockSchema = block("test file", &[], &[]).with(&[
 ]);
 
 /// Blocks that a `dynamic` block may make. Others are read before anything is computed.
-pub(super) const DYNAMIC: [&str; 6] = ["state", "tls", "scheduler", "metrics", "policy", "rules"];
+pub(super) const DYNAMIC: [&str; 7] = [
+    "state",
+    "tls",
+    "scheduler",
+    "metrics",
+    "pci_alias",
+    "policy",
+    "rules",
+];

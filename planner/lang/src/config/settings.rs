@@ -2,12 +2,12 @@
 
 use super::arguments::Arguments;
 use super::declarations::Declared;
-use super::dynamic::only;
+use super::dynamic::{inner, only};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::eval::Evaluator;
 use drover_core::model::{MetricsSettings, PolicySettings, SchedulerSettings, Strictness};
 use drover_core::placement::{Filter, Ratio, Weigher, Weights};
-use drover_types::{CpuMetric, FleetName, MetricValue, ProjectName};
+use drover_types::{CpuMetric, FleetName, MetricValue, PciId, PciKind, ProjectName, ResourceName};
 
 /// Where the fleet's records are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,7 +260,43 @@ fn read_scheduler(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<
         evaluator.forget_expressions();
         settings.metrics = metrics?;
     }
+    let aliases = inner(declared, "pci_alias", evaluator)?;
+    let mut all = Some(());
+    for block in &aliases {
+        match block.within(evaluator, read_alias) {
+            Some((name, kind)) => settings.pci_aliases.entry(name).or_default().push(kind),
+            None => all = None,
+        }
+    }
+    evaluator.forget_expressions();
+    all?;
     complete.then_some(settings)
+}
+
+/// One kind of device, and the name that flavors use for it. Several blocks of one name mean any of their kinds.
+fn read_alias(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<(String, PciKind)> {
+    evaluator.enter(declared.file, Some(declared.title.clone()));
+    let mut arguments = Arguments::new(evaluator, declared);
+    let vendor = arguments.parsed::<PciId>("vendor_id");
+    let vendor_id = arguments.require("vendor_id", vendor);
+    let product = arguments.parsed::<PciId>("product_id");
+    let product_id = arguments.require("product_id", product);
+    let complete = arguments.complete();
+    let name = declared.name.parse::<ResourceName>();
+    let name = name
+        .map_err(|error| {
+            // That there is no label was reported with the structure of the file.
+            if !declared.name.is_empty() {
+                let detail = format!("{:?} cannot be the name of a device: {error}.", declared.name);
+                evaluator.report(Diagnostic::error("Invalid name", detail).at_maybe(declared.header));
+            }
+        })
+        .ok();
+    let kind = PciKind {
+        vendor_id: vendor_id?,
+        product_id: product_id?,
+    };
+    complete.then_some((name?.to_string(), kind))
 }
 
 fn read_metrics(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<MetricsSettings> {

@@ -315,6 +315,12 @@ fn values() {
                 ),
             ),
             (
+                "pci_alias",
+                drover(
+                    "  scheduler {\n    pci_alias \"gpu:1\" {\n      vendor_id  = \"nvidia\"\n      product_id = 8\n    }\n    pci_alias \"nic\" {\n      vendor_id = \"8086\"\n    }\n    pci_alias {\n      vendor_id  = \"8086\"\n      product_id = \"10fb\"\n    }\n  }",
+                ),
+            ),
+            (
                 "metrics",
                 drover(
                     "  scheduler {\n    metrics {\n      weight_setting = { \"cpu.precent\" = 1, \"cpu.percent\" = 1e300 }\n      weight_of_unavailable = 1e31\n      required = \"perhaps\"\n      multiplier = 1\n    }\n    metrics {\n    }\n  }",

@@ -409,3 +409,35 @@ fn metrics_are_novas_where_nothing_is_said_of_them() {
     assert_eq!(ratios, [("cpu.frequency", 0.01), ("cpu.percent", -1.0)]);
     assert_eq!((some.weight_of_unavailable, some.required), (-5.0, false));
 }
+
+#[test]
+fn names_of_pci_devices_stand_for_any_of_their_kinds() {
+    let alias = |name: &str, product: &str| {
+        format!(
+            "    pci_alias \"{name}\" {{\n      vendor_id  = \"10DE\"\n      product_id = \"{product}\"\n    }}\n"
+        )
+    };
+    let blocks = [alias("gpu", "1eb8"), alias("gpu", "1db4"), alias("old", "0001")].concat();
+    let made = "    dynamic \"pci_alias\" {\n      for_each = [\"0002\"]\n      labels   = [\"made\"]\n      content {\n        \
+                vendor_id  = \"8086\"\n        product_id = pci_alias.value\n      }\n    }\n";
+    let outcome = plan(&format!(
+        "drover {{\n  fleet = \"prod\"\n  scheduler {{\n{blocks}{made}  }}\n}}\n"
+    ));
+    assert_eq!(outcome.rendered, "");
+    let aliases = outcome
+        .evaluated
+        .expect("no errors")
+        .desired
+        .scheduler
+        .pci_aliases;
+    let aliases: Vec<String> = (aliases.iter())
+        .map(|(name, kinds)| {
+            let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+            format!("{name} {}", kinds.join(" "))
+        })
+        .collect();
+    assert_eq!(
+        aliases,
+        ["gpu 10de:1eb8 10de:1db4", "made 8086:0002", "old 10de:0001"]
+    );
+}

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::domain::tests::sample;
-use crate::domain::{Attribute, DomainSpec, Place, attributes, drift, read_back, render, with_place};
+use crate::domain::{
+    Attribute, DomainSpec, Place, attributes, drift, found_devices, read_back, render, with_place,
+};
 use drover_numa::{PageSize, Pages, ThreadPolicy, numbered};
-use drover_types::{ByteSize, Ratio};
+use drover_types::{ByteSize, PciKind, Ratio};
 use std::num::NonZeroU32;
 
 const LIMITS: NumaLimits = NumaLimits {
@@ -37,13 +39,64 @@ fn guest(cells: u64, vcpus: u64, policy: CpuPolicy, page: Option<PageSize>) -> V
     numbered(&vec![cell; usize::try_from(cells).expect("few cells")])
 }
 
+/// A place on the host, which has two cards at its second cell and one at neither.
+fn fit(
+    cells: &[GuestCell],
+    devices: &[DeviceWish],
+    taken: &Taken,
+    before: Option<&GuestPlace>,
+) -> Result<GuestPlace, NoPlace> {
+    let wishes = Wishes {
+        cells,
+        limits: LIMITS,
+        devices,
+    };
+    let cards = [
+        card("0000:0a:00.0", Some(1)),
+        card("0000:0a:00.1", Some(1)),
+        card("0000:0b:00.0", None),
+    ];
+    let parts = Parts {
+        cells: &host(),
+        devices: &cards,
+    };
+    GuestPlace::fit(wishes, parts, taken, before)
+}
+
+fn kind() -> PciKind {
+    PciKind {
+        vendor_id: "10de".parse().expect("an id"),
+        product_id: "1eb8".parse().expect("an id"),
+    }
+}
+
+fn at(address: &str) -> PciAddress {
+    address.parse().expect("an address")
+}
+
+fn card(address: &str, numa_node: Option<u32>) -> PciDevice {
+    PciDevice {
+        address: at(address),
+        kind: kind(),
+        numa_node,
+    }
+}
+
+fn cards(count: u64) -> DeviceWish {
+    DeviceWish {
+        alias: "gpu".to_owned(),
+        count,
+        kinds: vec![kind()],
+    }
+}
+
 fn seated(guest: &[GuestCell]) -> DomainSpec {
     let vcpus: u64 = guest.iter().map(|cell| cell.vcpus).sum();
     let memory: u64 = guest.iter().map(|cell| cell.memory_mib).sum();
     DomainSpec {
         memory: ByteSize::from_mib(memory),
         vcpus: NonZeroU32::new(u32::try_from(vcpus).expect("few")).expect("some"),
-        place: GuestPlace::fit(guest, &host(), &[], LIMITS).expect("it fits"),
+        place: fit(guest, &[], &Taken::default(), None).expect("it fits"),
         ..sample()
     }
 }
@@ -69,7 +122,7 @@ fn a_guest_that_shares_floats_over_the_shared_processors_of_its_cell() {
     let plain = DomainSpec {
         place: GuestPlace {
             cpuset: Some("0,4".parse().expect("a set")),
-            cells: Vec::new(),
+            ..GuestPlace::default()
         },
         ..sample()
     };
@@ -225,17 +278,16 @@ fn foreign_domains_count_as_far_as_they_are_bound() {
 #[test]
 fn a_guest_that_moves_takes_the_place_that_it_has_there() {
     let spec = pinned();
-    let there = GuestPlace::fit(
-        &guest(2, 2, CpuPolicy::Dedicated, Some(PageSize::Large)),
-        &host(),
-        &[CellUse {
+    let taken = Taken {
+        cells: vec![CellUse {
             cell: 0,
             pinned: [1].into(),
             ..CellUse::default()
         }],
-        LIMITS,
-    )
-    .expect("it fits");
+        ..Taken::default()
+    };
+    let wanted = guest(2, 2, CpuPolicy::Dedicated, Some(PageSize::Large));
+    let there = fit(&wanted, &[], &taken, None).expect("it fits");
     let moved = with_place(&render(&spec), &there).expect("a domain's XML");
     let after = DomainSpec {
         place: there,
@@ -272,4 +324,105 @@ fn a_place_is_of_the_guest_that_it_was_fitted_for_and_survives_its_record() {
     // Records of before there were cells.
     let plain = serde_json::to_string(&sample()).expect("JSON");
     assert!(!plain.contains("place"), "{plain}");
+}
+
+#[test]
+fn a_guest_gets_free_devices_near_its_cells_and_keeps_them() {
+    let addresses = |place: &GuestPlace| -> Vec<String> {
+        place.pci_devices().map(|address| address.to_string()).collect()
+    };
+    let nobody = Taken::default();
+    let one = fit(&[], &[cards(1)], &nobody, None).expect("it fits");
+    // Devices that are at no cell come first: those near cells are left for guests with cells.
+    assert_eq!(addresses(&one), ["0000:0b:00.0"]);
+    let others = Taken {
+        devices: one.pci_devices().collect(),
+        ..Taken::default()
+    };
+    let near = fit(
+        &guest(1, 2, CpuPolicy::Dedicated, None),
+        &[cards(2)],
+        &others,
+        None,
+    )
+    .expect("it fits");
+    assert_eq!(addresses(&near), ["0000:0a:00.0", "0000:0a:00.1"]);
+    assert_eq!(near.cells[0].taken.cell, 1, "a cell with devices");
+
+    // What it has is kept as long as that is asked for, whatever else became free.
+    let kept = fit(
+        &[],
+        &[cards(1)],
+        &nobody,
+        Some(&GuestPlace {
+            devices: near.devices,
+            ..one.clone()
+        }),
+    );
+    assert_eq!(
+        addresses(&kept.expect("it fits")),
+        ["0000:0b:00.0"],
+        "two are not one"
+    );
+    assert_eq!(fit(&[], &[cards(1)], &nobody, Some(&one)).expect("it fits"), one);
+    let mut other = cards(1);
+    other.kinds[0].product_id = "0001".parse().expect("an id");
+    let none = fit(&[], &[cards(1), other], &nobody, Some(&one)).expect_err("no such kind");
+    assert_eq!(none.to_string(), "wants 1 of gpu, 0 free");
+    assert_eq!(
+        fit(&[], &[], &nobody, Some(&one)).expect("it fits"),
+        GuestPlace::default()
+    );
+
+    let far = Taken {
+        devices: [at("0000:0b:00.0"), at("0000:0a:00.0")].into(),
+        ..Taken::default()
+    };
+    let both = guest(2, 1, CpuPolicy::Dedicated, None);
+    let few = fit(&both, &[cards(2)], &far, None).expect_err("one is left");
+    assert_eq!(few.to_string(), "wants 2 of gpu, 1 free");
+}
+
+#[test]
+fn devices_are_rendered_found_again_and_missed() {
+    let spec = DomainSpec {
+        place: fit(&[], &[cards(3)], &Taken::default(), None).expect("it fits"),
+        ..sample()
+    };
+    let xml = render(&spec);
+    assert!(
+        xml.contains(r#"<address domain="0x0000" bus="0x0a" slot="0x00" function="0x1"/>"#),
+        "{xml}"
+    );
+    let expected = attributes(&spec);
+    assert_eq!(read_back(&xml).expect("a domain's XML"), expected);
+    assert_eq!(
+        found_devices(&xml).expect("a domain's XML"),
+        spec.place.pci_devices().collect()
+    );
+
+    // As libvirt writes what others gave a guest: a card by way of an interface, a USB device, a mediated device.
+    let others = "<domain><devices>
+        <interface type='hostdev' managed='yes'><source>
+          <address type='pci' domain='0x0000' bus='0x0c' slot='0x10' function='0x2'/></source></interface>
+        <interface type='network'><source network='default'/></interface>
+        <hostdev mode='subsystem' type='usb'><source><address bus='1' device='3'/></source></hostdev>
+        <hostdev mode='subsystem' type='mdev'><source><address uuid='c2177883'/></source></hostdev>
+        <hostdev mode='subsystem' type='pci'><source>
+          <address domain='0x0000' bus='0x0d' slot='0x00' function='0x0'/></source></hostdev>
+        </devices></domain>";
+    let found = found_devices(others).expect("a domain's XML");
+    assert_eq!(found, [at("0000:0c:10.2"), at("0000:0d:00.0")].into());
+    let added = drift(&expected, None, Some(&read_back(others).expect("a domain's XML")));
+    let added: Vec<String> = (added.iter())
+        .filter(|one| one.expected.is_none())
+        .map(|one| format!("{} {:?}", one.attribute, one.found))
+        .collect();
+    assert_eq!(
+        added,
+        [
+            r#"hostdev.0000:0c:10.2 Some("yes")"#,
+            r#"hostdev.0000:0d:00.0 Some("no")"#
+        ]
+    );
 }

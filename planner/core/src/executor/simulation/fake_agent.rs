@@ -572,6 +572,7 @@ impl FakeAgent {
                 arch: "x86_64".to_owned(),
                 highest_epoch: self.log.highest_epoch(*id),
                 cells: Vec::new(),
+                pci_devices: BTreeSet::new(),
             };
             inventory.domains.insert(id.uuid(), observed);
         }

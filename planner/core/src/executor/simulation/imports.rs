@@ -45,6 +45,7 @@ fn world_of(seed: u64) -> FakeFleet {
         frozen: None,
         image_properties: std::collections::BTreeMap::new(),
         numa: None,
+        devices: Vec::new(),
     };
     let domain = FakeDomain {
         order,

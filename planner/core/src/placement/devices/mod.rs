@@ -1,41 +1,32 @@
 //! NUMA cells and PCI devices: what a host has of them, what a server asks, and whether that fits.
 //!
 //! As Nova's `virt.hardware` and `pci.stats`, without mixed CPU policy, reserved emulator threads and network
-//! affinity: a flavor that asks for these is refused as a mistake. Which cells hold a server's is `drover_numa`'s.
+//! affinity: a flavor that asks for these is refused as a mistake. Which cells hold a server's, and which devices it is
+//! given, is `drover_numa`'s.
 
 mod demand;
-mod pools;
 
 pub use demand::{Demand, DemandError};
-pub use drover_numa::{CellUse, CpuPolicy, GuestCell, NumaCell, PageSize, Pages, ThreadPolicy};
+pub use drover_numa::{
+    CellUse, CpuPolicy, GuestCell, NumaCell, PageSize, Pages, PciDevice, PciPool, ThreadPolicy,
+};
 
-use super::input::{Name, PciAlias};
-use drover_numa::{Beside, Cells, Misfit, NumaLimits, Seat};
-use pools::Pool;
+use super::input::Name;
+use drover_numa::{Beside, Cells, Misfit, NumaLimits, Seat, WantedDevices};
+use drover_types::PciKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// Devices of one kind on a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PciPool {
-    /// Vendor, as the device says: `8086`.
-    pub vendor_id: String,
-    /// Product.
-    pub product_id: String,
-    /// The cell it is at, if known.
-    pub numa_node: Option<u32>,
-    /// How many are free.
-    pub count: u64,
-}
-
-/// What a server that is on a host has really taken of its cells.
+/// What a server that is on a host has really taken of its cells and devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seated {
     /// For this; with another demand it takes other room.
     pub demand: Option<Arc<Demand>>,
     /// As the host reports it.
     pub taken: Vec<CellUse>,
+    /// Its devices, as the host reports them.
+    pub devices: Vec<PciDevice>,
 }
 
 /// Why a host has no place for a server's cells or devices.
@@ -86,7 +77,7 @@ impl Unfit {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Devices {
     cells: Cells,
-    pools: Vec<Pool>,
+    pools: Vec<PciPool>,
     /// What servers took, to be given back: of one name the last first, where one takes the place of another.
     taken: BTreeMap<Name, Vec<Taken>>,
     /// What servers that are there took of the cells, as the host reports it.
@@ -103,14 +94,27 @@ struct Taken {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms<'a> {
     pub(crate) limits: NumaLimits,
-    pub(crate) aliases: &'a BTreeMap<Name, Vec<PciAlias>>,
+    pub(crate) aliases: &'a BTreeMap<Name, Vec<PciKind>>,
+}
+
+impl<'a> Terms<'a> {
+    /// What aliases stand for.
+    fn wanted(&self, devices: &[(Name, u64)]) -> Result<Vec<WantedDevices<'a>>, Unfit> {
+        let wanted = devices.iter().map(|(alias, count)| {
+            let kinds = self.aliases.get(alias);
+            let kinds = kinds.ok_or_else(|| Unfit::UnknownAlias(alias.clone()))?;
+            let count = *count;
+            Ok(WantedDevices { kinds, count })
+        });
+        wanted.collect()
+    }
 }
 
 impl Devices {
     pub(crate) fn new(cells: &[NumaCell], pools: &[PciPool], seated: &BTreeMap<Name, Seated>) -> Self {
         Self {
             cells: Cells::new(cells),
-            pools: pools.iter().map(Pool::new).collect(),
+            pools: pools.to_vec(),
             taken: BTreeMap::new(),
             seated: Arc::new(seated.clone()),
         }
@@ -133,19 +137,37 @@ impl Devices {
 
     /// As Nova's PciPassthroughFilter.
     pub(crate) fn fit_devices(&self, demand: &Demand, terms: &Terms<'_>) -> Result<(), Unfit> {
-        pools::choose(&self.pools, &demand.devices, terms.aliases, None).map(|_| ())
+        self.choose(&demand.devices, terms, None).map(|_| ())
+    }
+
+    /// How many to take from which pool.
+    fn choose(
+        &self,
+        devices: &[(Name, u64)],
+        terms: &Terms<'_>,
+        near: Option<&BTreeSet<u32>>,
+    ) -> Result<Vec<(usize, u64)>, Unfit> {
+        let chosen = drover_numa::choose(&self.pools, &terms.wanted(devices)?, near);
+        chosen
+            .map(|chosen| chosen.into_iter().flatten().collect())
+            .map_err(|few| {
+                let (alias, wanted) = &devices[few.wish];
+                Unfit::Devices {
+                    alias: alias.clone(),
+                    wanted: *wanted,
+                    free: few.free,
+                }
+            })
     }
 
     /// The first choice of cells that holds the server's, with devices near them: cells with devices are tried last
     /// by servers that want none, and first by those that do.
     fn seats(&self, demand: &Demand, terms: &Terms<'_>) -> Result<Vec<Seat>, Misfit> {
         let rank = |cell: u32| {
-            let near = i64::try_from(pools::near(&self.pools, cell)).unwrap_or(i64::MAX);
+            let near = i64::try_from(drover_numa::near(&self.pools, cell)).unwrap_or(i64::MAX);
             if demand.devices.is_empty() { near } else { -near }
         };
-        let accepts = |cells: &BTreeSet<u32>| {
-            pools::choose(&self.pools, &demand.devices, terms.aliases, Some(cells)).is_ok()
-        };
+        let accepts = |cells: &BTreeSet<u32>| self.choose(&demand.devices, terms, Some(cells)).is_ok();
         let beside = Beside {
             rank: &rank,
             accepts: &accepts,
@@ -170,14 +192,32 @@ impl Devices {
         };
         let at: BTreeSet<u32> = seats.iter().map(|seat| seat.taken.cell).collect();
         let near = (!at.is_empty()).then_some(&at);
-        let wanted = demand.map_or(&[][..], |demand| &demand.devices);
-        let devices = pools::choose(&self.pools, wanted, terms.aliases, near).unwrap_or_default();
+        let mut devices = match as_reported {
+            Some(seated) => self.given(&seated.devices),
+            None => {
+                let wanted = demand.map_or(&[][..], |demand| &demand.devices);
+                self.choose(wanted, terms, near).unwrap_or_default()
+            }
+        };
         self.cells.take(&seats);
-        for (pool, count) in &devices {
-            self.pools[*pool].free -= count;
+        for (pool, count) in &mut devices {
+            // Two domains may name one device, of which one alone can run.
+            let free = &mut self.pools[*pool].free;
+            *count = (*count).min(*free);
+            *free -= *count;
         }
         let taken = self.taken.entry(server.clone()).or_default();
         taken.push(Taken { seats, devices });
+    }
+
+    /// Devices that are there, as what they take of which pool.
+    fn given(&self, devices: &[PciDevice]) -> Vec<(usize, u64)> {
+        let pool_of = |device: &PciDevice| {
+            let mut pools = self.pools.iter();
+            pools.position(|pool| pool.kind == device.kind && pool.numa_node == device.numa_node)
+        };
+        let pools = devices.iter().filter_map(pool_of);
+        pools.map(|pool| (pool, 1)).collect()
     }
 
     /// Gives back what [`Self::take`] took.

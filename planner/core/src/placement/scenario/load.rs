@@ -4,8 +4,8 @@ use super::super::config::{Isolation, Metrics, Profile, SchedulerConfig, Weights
 use super::super::devices::{Demand, NumaCell, Pages, PciPool};
 use super::super::filters::{Filter, Hides};
 use super::super::input::{
-    Aggregate, Group, Host, Hypervisor, ImageProperties, Name, Needs, Network, PciAlias, Policy, Ratio,
-    Ratios, Request, Resident, Resources,
+    Aggregate, Group, Host, Hypervisor, ImageProperties, Name, Needs, Network, Policy, Ratio, Ratios,
+    Request, Resident, Resources,
 };
 use super::super::scheduler::Scheduler;
 use super::super::validate::{self, Hint, InputError, InputErrors};
@@ -14,6 +14,7 @@ use super::{
     Scenario, ScenarioAggregate, ScenarioAlias, ScenarioCell, ScenarioConfig, ScenarioDevices, ScenarioGroup,
     ScenarioHost, ScenarioServer,
 };
+use drover_types::{PciError, PciId, PciKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -220,17 +221,20 @@ impl ScenarioConfig {
                 unavailable: self.metrics.weight_of_unavailable,
             },
             pci_aliases: {
-                let mut aliases: BTreeMap<Name, Vec<PciAlias>> = BTreeMap::new();
+                let mut aliases: BTreeMap<Name, Vec<PciKind>> = BTreeMap::new();
                 for ScenarioAlias {
                     name,
                     vendor_id,
                     product_id,
                 } in &self.pci_aliases
                 {
-                    aliases.entry(name.clone()).or_default().push(PciAlias {
-                        vendor_id: vendor_id.clone(),
-                        product_id: product_id.clone(),
-                    });
+                    let kind = kind(
+                        errors,
+                        || format!("config.pci_aliases: {name}:"),
+                        vendor_id,
+                        product_id,
+                    );
+                    aliases.entry(name.clone()).or_default().push(kind);
                 }
                 aliases
             },
@@ -311,6 +315,22 @@ impl ScenarioHost {
     }
 }
 
+/// A kind of device out of the texts for its vendor and its product.
+fn kind(errors: &mut InputErrors, place: impl Fn() -> String, vendor: &str, product: &str) -> PciKind {
+    let mut read = |text: &str| {
+        let id: Result<PciId, PciError> = text.parse();
+        id.unwrap_or_else(|error| {
+            let (place, problem) = (place(), error.to_string());
+            errors.0.push(InputError::Shape { place, problem });
+            PciId::default()
+        })
+    };
+    PciKind {
+        vendor_id: read(vendor),
+        product_id: read(product),
+    }
+}
+
 impl ScenarioCell {
     fn load(&self, at: &mut At<'_>) -> NumaCell {
         NumaCell {
@@ -342,12 +362,14 @@ impl ScenarioCell {
 impl ScenarioDevices {
     fn load(&self, at: &mut At<'_>) -> PciPool {
         PciPool {
-            vendor_id: self.vendor_id.clone(),
-            product_id: self.product_id.clone(),
+            kind: {
+                let place = || format!("{} {:?}: pci_devices:", at.kind, at.name);
+                kind(at.errors, place, &self.vendor_id, &self.product_id)
+            },
             numa_node: self
                 .numa_node
                 .map(|node| at.number("pci_devices: numa_node", node)),
-            count: at.below("pci_devices: count", self.count),
+            free: at.below("pci_devices: count", self.count),
         }
     }
 }

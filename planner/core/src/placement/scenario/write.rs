@@ -84,8 +84,8 @@ fn of_config(config: &SchedulerConfig) -> ScenarioConfig {
             .flat_map(|(name, kinds)| kinds.iter().map(move |kind| (name, kind)))
             .map(|(name, kind)| ScenarioAlias {
                 name: name.clone(),
-                vendor_id: kind.vendor_id.clone(),
-                product_id: kind.product_id.clone(),
+                vendor_id: kind.vendor_id.to_string(),
+                product_id: kind.product_id.to_string(),
             })
             .collect(),
         image_props_weight_setting: image_property_ratios.clone().into_iter().collect(),
@@ -161,10 +161,10 @@ fn of_host(host: &Host) -> ScenarioHost {
         pci_devices: pci
             .iter()
             .map(|pool| ScenarioDevices {
-                vendor_id: pool.vendor_id.clone(),
-                product_id: pool.product_id.clone(),
+                vendor_id: pool.kind.vendor_id.to_string(),
+                product_id: pool.kind.product_id.to_string(),
                 numa_node: pool.numa_node.map(i64::from),
-                count: signed(pool.count),
+                count: signed(pool.free),
             })
             .collect(),
         enabled: *enabled,

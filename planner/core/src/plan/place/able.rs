@@ -1,6 +1,7 @@
 //! Which servers may be moved at all, and which hosts can run a guest that exists.
 
 use super::super::build::Inputs;
+use super::super::demand::{AsIt, demand};
 use crate::diff::{ServerDiff, ServerStep};
 use drover_types::{Address, HostName};
 
@@ -28,10 +29,25 @@ pub(in super::super) fn may_help(inputs: &Inputs<'_>, address: &Address, server:
     plain
         && !claimed
         && server.imported.is_none()
+        && !is_tied(inputs, server)
         && image
         && !server.held_back
         && server.settle.is_empty()
         && server.desired.is_some()
+}
+
+/// Whether a server runs with PCI devices of its host: such a guest cannot be moved while it runs.
+pub(in super::super) fn is_tied(inputs: &Inputs<'_>, server: &ServerDiff) -> bool {
+    let Some(seat) = server.seat.as_ref().filter(|seat| seat.running) else {
+        return false;
+    };
+    let inventory = (inputs.observed.get(&seat.host)).and_then(|observation| observation.inventory());
+    let domain = inventory.and_then(|inventory| inventory.domains.get(&server.id.uuid()));
+    let has = domain.is_some_and(|domain| !domain.pci_devices.is_empty());
+    let asks = (server.recorded.as_ref())
+        .and_then(|spec| demand(inputs.desired, inputs.recorded, spec, AsIt::Is))
+        .is_some_and(|demand| !demand.devices.is_empty());
+    has || asks
 }
 
 /// Why a host cannot take a server that exists, beside what the filters say.

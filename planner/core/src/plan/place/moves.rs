@@ -46,6 +46,24 @@ impl Placer<'_> {
             });
             return;
         }
+        if able::is_tied(self.inputs, server) {
+            if let Some(host) = emptied(&why) {
+                self.emptying_failed.insert(host.clone(), address.clone());
+            }
+            self.placements.blocked.push(Blocked {
+                address: address.clone(),
+                verb: "migrate".to_owned(),
+                why,
+                by: BlockedBy::HasDevices {
+                    host: seat.host.clone(),
+                },
+                hint:
+                    "switch it off (power = \"off\") and plan again: it moves then with its disk, and takes \
+                       devices of the host where it goes"
+                        .to_owned(),
+            });
+            return;
+        }
         if let Some(closed) = emptied(&why).and_then(|host| self.closed.get(host)) {
             let blocker = &closed.blocked.address;
             if blocker == address {

@@ -44,7 +44,7 @@ impl Chain<'_, '_> {
         let spec = self.present().clone();
         let mut order = self.order(&spec, self.generation, true)?;
         // It moves as it is, and changes afterwards.
-        order.numa = demand::order(self.graph.inputs, &spec, AsIt::Is);
+        (order.numa, order.devices) = demand::order(self.graph.inputs, &spec, AsIt::Is);
         let copy_bytes = if cold {
             order.disk_bytes
         } else {

@@ -273,6 +273,11 @@ impl Chain<'_, '_> {
         // An imported server stands on no image, whichever is declared for what would replace it.
         let image = image.filter(|_| !keep_frozen || self.server.imported.is_none());
         let disk_bytes = spec.size.disk.bytes();
+        let (numa, devices) = match self.server.imported {
+            // What an imported server is defined as stays as it is.
+            Some(_) if keep_frozen => (None, Vec::new()),
+            Some(_) | None => demand::order(self.graph.inputs, spec, AsIt::Shall),
+        };
         Ok(ServerOrder {
             id: self.id,
             address: self.address.clone(),
@@ -294,11 +299,8 @@ impl Chain<'_, '_> {
                 None
             },
             image_properties: image.map(|image| image.properties).unwrap_or_default(),
-            // What an imported server is defined as stays as it is.
-            numa: match self.server.imported {
-                Some(_) if keep_frozen => None,
-                Some(_) | None => demand::order(self.graph.inputs, spec, AsIt::Shall),
-            },
+            numa,
+            devices,
         })
     }
 

@@ -70,6 +70,12 @@ pub(super) fn blocked(page: &mut Page, plan: &Plan) {
                     &format!("it was imported as it was found on {host}, and stays there as it is"),
                 );
             }
+            BlockedBy::HasDevices { host } => {
+                page.wrapped(
+                    "      ",
+                    &format!("it has PCI devices of {host}, and such a guest cannot be moved while it runs"),
+                );
+            }
             BlockedBy::NoImage => page.line("      it has no image to be made from"),
             BlockedBy::DataLoss => {
                 page.wrapped("      ", "it would lose what is on the root disk");

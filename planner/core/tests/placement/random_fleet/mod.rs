@@ -2,9 +2,10 @@
 
 use drover_core::placement::{
     Aggregate, Demand, Filter, Group, Hides, Host, Hypervisor, ImageProperties, Isolation, Metrics, Name,
-    Needs, Network, NumaCell, Pages, PciAlias, PciPool, Policy, Profile, Ratio, Ratios, Request, Resident,
-    Resources, Scheduler, SchedulerConfig, Supported, Weigher, Weights,
+    Needs, Network, NumaCell, Pages, PciPool, Policy, Profile, Ratio, Ratios, Request, Resident, Resources,
+    Scheduler, SchedulerConfig, Supported, Weigher, Weights,
 };
+use drover_types::PciKind;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -82,14 +83,7 @@ fn config() -> impl Strategy<Value = SchedulerConfig> {
                 ratios: [("cpu.idle".to_owned(), 1.5), ("io.wait".to_owned(), -1.0)].into(),
                 unavailable: -3.0,
             },
-            pci_aliases: [(
-                Name::from("nic"),
-                vec![PciAlias {
-                    vendor_id: "8086".to_owned(),
-                    product_id: "10fb".to_owned(),
-                }],
-            )]
-            .into(),
+            pci_aliases: [(Name::from("nic"), vec![nic()])].into(),
             image_property_ratios: [("hw_architecture".to_owned(), 2.0)].into(),
             ..SchedulerConfig::default()
         },
@@ -183,6 +177,14 @@ fn host(number: usize) -> impl Strategy<Value = Host> {
         )
 }
 
+fn nic() -> PciKind {
+    let id = |text: &str| text.parse().expect("an id");
+    PciKind {
+        vendor_id: id("8086"),
+        product_id: id("10fb"),
+    }
+}
+
 /// Nothing, or two cells of four threads each and some devices.
 fn devices() -> impl Strategy<Value = (Vec<NumaCell>, Vec<PciPool>)> {
     let cell = |id: u32| NumaCell {
@@ -195,10 +197,9 @@ fn devices() -> impl Strategy<Value = (Vec<NumaCell>, Vec<PciPool>)> {
         ..NumaCell::default()
     };
     let pool = |numa_node| PciPool {
-        vendor_id: "8086".to_owned(),
-        product_id: "10fb".to_owned(),
+        kind: nic(),
         numa_node,
-        count: 1,
+        free: 1,
     };
     prop_oneof![
         1 => Just((Vec::new(), Vec::new())),
