@@ -1,5 +1,6 @@
 //! The hypervisor as it is: libvirt's QEMU driver over one connection, made again when libvirtd was restarted.
 
+use super::disk_sizes::{DiskSizes, Told};
 use super::domain::{DomainReport, DomainState, HostDescription, JobProgress, LiveMigration};
 use super::event::{self, WatchedConnection};
 use super::ffi;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
+use uuid::Uuid;
 use virt::domain::{Domain, MigrateParameters};
 use virt::error::{Error, ErrorNumber};
 use virt_sys as sys;
@@ -22,6 +24,7 @@ const PROCESSES: &str = "/run/libvirt/qemu";
 pub struct Libvirt {
     uri: String,
     connection: Mutex<Option<Arc<Connection>>>,
+    disk_sizes: Mutex<DiskSizes>,
     changed: watch::Sender<u64>,
 }
 
@@ -38,6 +41,7 @@ impl Libvirt {
         Self {
             uri,
             connection: Mutex::new(None),
+            disk_sizes: Mutex::default(),
             changed: watch::Sender::new(0),
         }
     }
@@ -268,17 +272,25 @@ impl Hypervisor for Libvirt {
             || "listing the domains".to_owned(),
             |open| {
                 let statistics = ffi::all_statistics(&open.libvirt)?;
-                let mut reports = Vec::with_capacity(statistics.len());
+                let mut domains = BTreeMap::new();
                 for domain in open.libvirt.list_all_domains(0)? {
-                    let values = statistics.get(&domain.uuid()?);
-                    let disks = values
-                        .and_then(|values| ffi::number(values, "block.count"))
-                        .unwrap_or(0);
-                    let size = |disk| {
-                        let name = ffi::text(values?, &format!("block.{disk}.name"))?.to_owned();
-                        Some((name, ffi::number(values?, &format!("block.{disk}.capacity"))?))
+                    domains.insert(domain.uuid()?, domain);
+                }
+                let told = |uuid: &Uuid| -> Told {
+                    let values = statistics.get(uuid)?;
+                    let disk = |disk| {
+                        let name = ffi::text(values, &format!("block.{disk}.name"))?.to_owned();
+                        Some((name, ffi::number(values, &format!("block.{disk}.capacity"))))
                     };
-                    reports.extend(report(&domain, (0..disks).filter_map(size).collect())?);
+                    let disks = ffi::number(values, "block.count")?;
+                    Some((0..disks).filter_map(disk).collect())
+                };
+                let told = domains.keys().map(|uuid| (*uuid, told(uuid))).collect();
+                let mut sizes = self.disk_sizes.lock().unwrap_or_else(PoisonError::into_inner);
+                let sizes = sizes.learn(told);
+                let mut reports = Vec::with_capacity(domains.len());
+                for (uuid, domain) in &domains {
+                    reports.extend(report(domain, sizes.get(uuid).cloned().unwrap_or_default())?);
                 }
                 Ok(reports)
             },

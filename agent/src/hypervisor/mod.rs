@@ -4,6 +4,7 @@
 //! number at a time, each with a deadline. What to do with the answers is decided elsewhere. Calls that change
 //! something take a [`ServerId`]: foreign domains are only ever reported.
 
+mod disk_sizes;
 mod domain;
 mod error;
 mod event;
