@@ -44,8 +44,7 @@ unit: ## the tests that need neither root nor libvirt
 	$(CARGO) test --workspace --exclude drover-tests
 
 lab-test: failpoints ## the tests of the built programs, in labs and on agents in memory
-	$(RUNNER) $(CARGO) test --workspace $(FAILPOINTS) --test cli --test e2e --test faults \
-		--test lab_agents --test lab_smoke -- --test-threads=$(THREADS)
+	$(RUNNER) $(CARGO) test --workspace $(FAILPOINTS) --test cli --test labs -- --test-threads=$(THREADS)
 
 # The programs with named points where tests stop or kill them, off unless their environment says so.
 failpoints:

@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn programs_lie_beside_the_test_programs_directory() {
         for (own, expected) in [
-            ("/w/target/debug/deps/lab_smoke-0a1b", "/w/target/debug"),
+            ("/w/target/debug/deps/labs-0a1b", "/w/target/debug"),
             ("/w/target/debug/drover-lab", "/w/target/debug"),
             ("/usr/bin/drover-lab", "/usr/bin"),
         ] {

@@ -1,6 +1,6 @@
 //! What changes on a server that exists: reboots, another size, another image.
 
-use crate::fleet::{Fleet, Server, WAIT_GUEST};
+use crate::e2e::fleet::{Fleet, Server, WAIT_GUEST};
 use drover_tests::lab::poll_until;
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! Two that want to change one fleet, and plans that are no longer true.
 
-use crate::fleet::{Fleet, WAIT, servers, start_on, wait};
-use crate::running::Running;
+use crate::faults::fleet::{Fleet, WAIT, servers, start_on, wait};
+use crate::faults::running::Running;
 use drover_tests::lab::Store;
 
 fn two_applies_at_once_and_a_stale_plan(store: Store) {

@@ -1,6 +1,6 @@
 //! A guest that virsh started and nobody manages becomes a server: the same process, counting on.
 
-use crate::fleet::{Fleet, Server, WAIT_GUEST, wait_state};
+use crate::e2e::fleet::{Fleet, Server, WAIT_GUEST, wait_state};
 use drover_tests::lab::{last_count, poll_until};
 use std::path::PathBuf;
 

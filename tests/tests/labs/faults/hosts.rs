@@ -1,6 +1,6 @@
 //! Hosts that answer and cannot, and hosts that do not answer.
 
-use crate::fleet::{Fleet, TINY, domains, files, servers, start_on};
+use crate::faults::fleet::{Fleet, TINY, domains, files, servers, start_on};
 use drover_tests::lab::{BROKEN_QEMU, Host, Lab, Store};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;

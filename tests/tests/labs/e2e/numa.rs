@@ -1,7 +1,7 @@
 //! A server with a processor of its own: where its guest really runs, before and after a live migration.
 
-use crate::drain::moved_whole;
-use crate::fleet::{Fleet, Server, wait_state};
+use crate::e2e::drain::moved_whole;
+use crate::e2e::fleet::{Fleet, Server, wait_state};
 use drover_tests::lab::Host;
 use std::collections::BTreeSet;
 

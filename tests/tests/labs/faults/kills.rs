@@ -1,7 +1,7 @@
 //! `kill -9` of drover in the middle of an apply or a destroy: the next one converges.
 
-use crate::fleet::{Fleet, TINY, WAIT, servers, start, start_on};
-use crate::running::{Running, journal_step, step};
+use crate::faults::fleet::{Fleet, TINY, WAIT, servers, start, start_on};
+use crate::faults::running::{Running, journal_step, step};
 use drover_tests::lab::{Etcd, Store};
 use std::collections::BTreeSet;
 use std::time::Duration;

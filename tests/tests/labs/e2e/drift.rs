@@ -1,7 +1,7 @@
 //! What somebody does with virsh behind Drover's back.
 
-use crate::apart::servers;
-use crate::fleet::{Fleet, WAIT_GUEST, events, of_type, wait_state};
+use crate::e2e::apart::servers;
+use crate::e2e::fleet::{Fleet, WAIT_GUEST, events, of_type, wait_state};
 use drover_tests::lab::{last_count, poll_until};
 
 pub(crate) fn a_domain_destroyed_outside_is_healed(fleet: &Fleet<'_>) {

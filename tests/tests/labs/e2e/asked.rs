@@ -1,8 +1,8 @@
 //! A migration that somebody asks for by name, and what is told while it goes on.
 
-use crate::apart::servers;
-use crate::drain::moved_whole;
-use crate::fleet::{Fleet, events, of_type};
+use crate::e2e::apart::servers;
+use crate::e2e::drain::moved_whole;
+use crate::e2e::fleet::{Fleet, events, of_type};
 
 /// Slow enough that a guest's memory takes several seconds and is dirtied meanwhile.
 const SLOW_MEGABITS: u32 = 30;

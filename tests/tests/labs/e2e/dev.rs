@@ -1,7 +1,7 @@
 //! `drover dev` on a host that has a life of its own: a guest, a pool and a network that are none of Drover's.
 
-use crate::chain;
-use crate::fleet::WAIT_GUEST;
+use crate::e2e::chain;
+use crate::e2e::fleet::WAIT_GUEST;
 use drover_tests::lab::{Etcd, Host, Lab, WAIT_LONG, binary, poll_until, wait_for_line};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

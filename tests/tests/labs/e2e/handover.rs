@@ -1,9 +1,9 @@
 //! Hand-overs in which a part breaks: at most one copy runs at any time, and in the end one does.
 
-use crate::apart::servers;
-use crate::drain::moved_whole;
-use crate::fleet::{Fleet, Server, wait_state};
-use crate::strangers;
+use crate::e2e::apart::servers;
+use crate::e2e::drain::moved_whole;
+use crate::e2e::fleet::{Fleet, Server, wait_state};
+use crate::e2e::strangers;
 use drover_tests::lab::{WAIT_LONG, poll_until};
 use nix::sys::signal::Signal;
 use std::process::{Child, Stdio};

@@ -1,8 +1,8 @@
 //! A guest that hears nothing: it is ended after the grace and not before. And one request's id, which is the
 //! same in the command's log, in the agent's, in its list of operations and in its operation log.
 
-use crate::calls::with_agent;
-use crate::fleet::Fleet;
+use crate::e2e::calls::with_agent;
+use crate::e2e::fleet::Fleet;
 use drover_proto::v1::operation_event::Event;
 use drover_proto::v1::operation_finished::Outcome;
 use drover_proto::v1::operation_service_client::OperationServiceClient;

@@ -1,7 +1,7 @@
 //! Ctrl-C once and twice, and an agent that dies or has no room in the middle of a create.
 
-use crate::fleet::{Fleet, WAIT, domains, files, servers, start, start_on, wait};
-use crate::running::Running;
+use crate::faults::fleet::{Fleet, WAIT, domains, files, servers, start, start_on, wait};
+use crate::faults::running::Running;
 use drover_tests::lab::{Etcd, Store};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Three servers that must be apart, from an empty fleet to an empty fleet.
 
-use crate::fleet::{Fleet, events, of_type};
+use crate::e2e::fleet::{Fleet, events, of_type};
 use std::collections::BTreeSet;
 
 /// The servers of all cases.

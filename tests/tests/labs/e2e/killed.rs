@@ -1,9 +1,9 @@
 //! `kill -9` of drover in the middle of a live migration: the agents finish it, and the next plan adopts what
 //! they did.
 
-use crate::drain::moved_whole;
-use crate::fleet::{Fleet, Server, events, of_type};
-use crate::handover::{ADDRESS, begin, destination, wait_transferred};
+use crate::e2e::drain::moved_whole;
+use crate::e2e::fleet::{Fleet, Server, events, of_type};
+use crate::e2e::handover::{ADDRESS, begin, destination, wait_transferred};
 use drover_tests::lab::{WAIT_LONG, poll_until};
 use std::process::Child;
 use std::time::Duration;

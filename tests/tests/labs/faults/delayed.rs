@@ -1,7 +1,7 @@
 //! A create that is still on its way when its server is placed elsewhere: whenever it arrives, it starts nothing.
 
-use crate::fleet::{Fleet, domains, files, runtime, servers, start_on};
-use crate::kills::kill_at_failpoint;
+use crate::faults::fleet::{Fleet, domains, files, runtime, servers, start_on};
+use crate::faults::kills::kill_at_failpoint;
 use drover::agents::{Agents, Caller};
 use drover_core::executor::{AgentRequest, Event, FailureCode};
 use drover_core::model::Endpoint;

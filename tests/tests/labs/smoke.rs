@@ -1,6 +1,4 @@
 //! The lab itself: are its hosts, its wire and its etcd what the end-to-end tests take them for?
-//!
-//! Needs root and the packages of `scripts/setup lab`; without them it fails and says so.
 
 use std::collections::BTreeSet;
 use std::io::{Seek as _, Write as _};

@@ -4,8 +4,8 @@
 //! Two tables, the definition's and the running domain's; an attribute without a row in both fails the test.
 //! What virsh cannot change stands there with the reason.
 
-use crate::fleet::{Fleet, Server, WAIT_GUEST, wait_state};
-use crate::numa::FILTERS;
+use crate::e2e::fleet::{Fleet, Server, WAIT_GUEST, wait_state};
+use crate::e2e::numa::FILTERS;
 use drover_agent_core::domain::{DomainSpec, GuestPlace, attributes};
 use drover_tests::lab::{Host, poll_until};
 use std::collections::{BTreeMap, BTreeSet};

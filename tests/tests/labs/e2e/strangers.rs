@@ -1,8 +1,8 @@
 //! An agent that is not named in a hand-over, with a certificate as good as theirs, while the two wait for
 //! each other: whatever it asks or tells is refused, and nothing changes.
 
-use crate::calls::with_agent;
-use crate::fleet::{Fleet, Server};
+use crate::e2e::calls::with_agent;
+use crate::e2e::fleet::{Fleet, Server};
 use drover_proto::v1::operation_service_client::OperationServiceClient;
 use drover_proto::v1::peer_service_client::PeerServiceClient;
 use drover_proto::v1::tunnel_frame::Frame;

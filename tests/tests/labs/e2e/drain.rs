@@ -1,7 +1,7 @@
 //! Hosts that are emptied: live, cold, and not at all where a group leaves no room.
 
-use crate::apart::servers;
-use crate::fleet::{Fleet, Server, WAIT_GUEST, events, of_type, wait_state};
+use crate::e2e::apart::servers;
+use crate::e2e::fleet::{Fleet, Server, WAIT_GUEST, events, of_type, wait_state};
 use drover_tests::lab::{Host, last_count, poll_until};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

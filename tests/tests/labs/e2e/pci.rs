@@ -1,7 +1,7 @@
 //! A PCI device of this very machine, given to servers that stay off: libvirt is asked what there is, takes the
 //! definition, and is asked again. No guest is started, since its host's driver would lose the device.
 
-use crate::fleet::{Fleet, Server};
+use crate::e2e::fleet::{Fleet, Server};
 use drover_tests::lab::Host;
 use std::fs;
 use std::path::Path;

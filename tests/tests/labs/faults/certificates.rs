@@ -1,7 +1,7 @@
 //! Each wrong certificate against every method, by a client that is not Drover's own (curl), and what
 //! drover itself says of it.
 
-use crate::fleet::{Fleet, servers, start};
+use crate::faults::fleet::{Fleet, servers, start};
 use drover_proto::Method;
 use drover_tests::lab::{Etcd, Host, Lab, Store, TlsFiles};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType, date_time_ymd};

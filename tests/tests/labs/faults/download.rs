@@ -1,7 +1,7 @@
 //! An agent that is killed while it downloads an image.
 
-use crate::fleet::{Fleet, WAIT, blank_file, files, image_block, start_on, wait};
-use crate::running::Running;
+use crate::faults::fleet::{Fleet, WAIT, blank_file, files, image_block, start_on, wait};
+use crate::faults::running::Running;
 use drover_tests::lab::Store;
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! The store, or the lock, lost in the middle of an apply.
 
-use crate::fleet::{Fleet, WAIT, servers, start_on};
-use crate::running::Running;
+use crate::faults::fleet::{Fleet, WAIT, servers, start_on};
+use crate::faults::running::Running;
 use drover_tests::lab::Store;
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -63,14 +63,14 @@ fn a_lock_that_is_lost_in_mid_apply() {
         second.took
     );
     fleet.expect_settled(&["server.web[0]", "server.web[1]"]);
-    let before: Vec<_> = lab.hosts().iter().map(crate::fleet::domains).collect();
+    let before: Vec<_> = lab.hosts().iter().map(crate::faults::fleet::domains).collect();
     let keys = fleet.keys();
 
     first.signal(Signal::SIGCONT);
     let ended = first.finish(WAIT).expect(5);
     assert!(ended.text().contains("the lock was lost"), "{}", ended.text());
     assert_eq!(fleet.keys(), keys, "it wrote nothing more");
-    let after: Vec<_> = lab.hosts().iter().map(crate::fleet::domains).collect();
+    let after: Vec<_> = lab.hosts().iter().map(crate::faults::fleet::domains).collect();
     assert_eq!(after, before, "it made nothing more");
     fleet.expect_settled(&["server.web[0]", "server.web[1]"]);
 }
