@@ -103,6 +103,21 @@ fn each_server_has_devices_of_its_own_and_what_does_not_fit_is_explained() {
         .says("server.job[2] cannot be created")
         .says("n1 PciPassthroughFilter: wants 2 of gpu, 1 free")
         .says("n2 PciPassthroughFilter: wants 2 of gpu, 0 free");
+    // As a scenario: what is free, what the names mean, and the same answer.
+    let exported = fleet.drover(&["scheduler", "export"]).exits(0).json();
+    let free = |host: usize| &exported["hosts"][host]["pci_devices"][0]["count"];
+    assert_eq!(
+        (free(0).as_u64(), free(1).as_u64()),
+        (Some(1), Some(0)),
+        "{exported}"
+    );
+    assert_eq!(exported["config"]["pci_aliases"][0]["name"], "gpu");
+    fleet.write("scenario.json", &exported.to_string());
+    let decided = fleet
+        .drover(&["scheduler", "simulate", "scenario.json", "--json"])
+        .exits(0)
+        .json();
+    assert!(decided.to_string().contains("PciPassthroughFilter"), "{decided}");
     fleet
         .drover(&["capacity", "--flavor", "flavor.card"])
         .exits(0)
