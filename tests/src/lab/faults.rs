@@ -23,9 +23,10 @@ impl Host {
         let real = self.dir().join("qemu-real");
         let broken = self.dir().join("qemu-broken");
         fs::write(&real, "").map_err(LabError::io("write", &real))?;
-        // libvirt names a guest when it starts one, and nothing when it only asks.
+        // libvirt names a guest when it starts one, and nothing when it only asks. It hands the socket of the monitor
+        // over: where nobody holds it any more when libvirt connects, libvirt tells of that and not of what was said.
         let script = format!(
-            "#!/bin/sh\ncase \"$*\" in *'-name guest='*) echo '{BROKEN_QEMU}' >&2; exit 1 ;; esac\nexec '{}' \"$@\"\n",
+            "#!/bin/sh\ncase \"$*\" in *'-name guest='*) echo '{BROKEN_QEMU}' >&2; sleep 2; exit 1 ;; esac\nexec '{}' \"$@\"\n",
             real.display()
         );
         fs::write(&broken, script).map_err(LabError::io("write", &broken))?;

@@ -390,3 +390,50 @@ fn nothing_that_cannot_be_had_is_placed_as_if_it_were_not_asked() {
     let plain = inventory("n1");
     assert_eq!(plain.facts.cells, [], "hosts of other tests report none");
 }
+
+/// Two processors are left on n1, each in a cell of its own: the server that needs two in one cell gets there once one
+/// of those that are there has gone.
+#[test]
+fn others_make_room_in_a_cell_where_the_host_as_a_whole_has_enough() {
+    let mut fleet = pinned(&[("n1", 4), ("n2", 1), ("n3", 4)], &["n1_0", "n1_2", "n3_0"]).drains("n3");
+    let cell = |id: u32| {
+        let cpus: BTreeSet<u32> = (id * 2..id * 2 + 2).collect();
+        NumaCell {
+            id,
+            dedicated_cpus: cpus.clone(),
+            cpus,
+            memory_mib: 4096,
+            ..NumaCell::default()
+        }
+    };
+    fleet.inventory("n1").facts.cells = vec![cell(0), cell(1)];
+    let pair = address("server.n3_0");
+    for spec in [
+        &mut fleet.desired.servers.get_mut(&pair).expect("declared").spec,
+        &mut fleet.recorded.servers.get_mut(&pair).expect("recorded").spec,
+    ] {
+        spec.size.vcpus = 2;
+    }
+    let seat = |cell: u32, cpus: &[u32]| CellUse {
+        cell,
+        pinned: cpus.iter().copied().collect(),
+        ..taken(0)
+    };
+    for (host, server, seat) in [
+        ("n1", "server.n1_2", seat(1, &[2])),
+        ("n3", "server.n3_0", seat(0, &[0, 1])),
+    ] {
+        let id = ServerId::derive(lineage(), &address(server), 1).uuid();
+        let domains = &mut fleet.inventory(host).domains;
+        domains.get_mut(&id).expect("it is seated").cells = vec![seat];
+    }
+    let plan = fleet.plan();
+    assert_eq!(plan.blocked, []);
+    let moves: Vec<String> = (plan.actions.iter())
+        .filter_map(|action| match &action.kind {
+            ActionKind::Migrate { to, .. } => Some(format!("{} to {to}", action.address)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(moves, ["server.n1_0 to n2", "server.n3_0 to n1"]);
+}

@@ -2,10 +2,8 @@
 //!
 //! A server that moves takes room on both hosts until it has arrived. What must leave a full or crowded host may
 //! so need others to go first, or a third host on the way. This is a best-first search (A*) over who is where: its
-//! answer has the fewest moves whenever it ends within its budget, and it is the same for the same input. Only where
-//! servers name others (`same_host`, `different_host`) it may have some more, or none where there would be one: they are
-//! held to stricter rules on the way than the filters have. It knows hosts and servers by number only; what they are
-//! is `super::reorder`'s to say.
+//! answer has the fewest moves whenever it ends within its budget, and it is the same for the same input. It knows
+//! hosts and servers by number only; what they are is `super::reorder`'s to say.
 
 mod search;
 mod state;
@@ -146,12 +144,6 @@ impl Problem {
             steps: waits,
             growths,
         }
-    }
-
-    /// Whether a server wants the company of another, or none of it.
-    pub(super) fn names_others(&self) -> bool {
-        let mut servers = self.servers.iter();
-        servers.any(|server| server.with.is_some() || !server.without.is_empty())
     }
 
     fn same_group(&self, one: &Step, other: &Step) -> Option<Policy> {

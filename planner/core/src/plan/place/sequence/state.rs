@@ -2,10 +2,34 @@
 
 use super::{Amount, Policy, Problem, Server, Step, add, difference, fits, take};
 
+/// Where a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Spot {
+    host: u16,
+    /// It is on its first host again, and has taken its later size along: another state than before it left.
+    back: bool,
+}
+
+impl Spot {
+    fn first(server: &Server) -> Self {
+        Self {
+            host: narrow(server.at),
+            back: false,
+        }
+    }
+
+    fn reached(server: &Server, host: usize) -> Self {
+        Self {
+            host: narrow(host),
+            back: host == server.at && server.then != server.now,
+        }
+    }
+}
+
 /// Who is where, and what is left of each host.
 #[derive(Debug, Clone)]
 pub(super) struct State {
-    pub(super) at: Vec<u16>,
+    pub(super) at: Vec<Spot>,
     free: Vec<Amount>,
 }
 
@@ -16,13 +40,18 @@ fn narrow(host: usize) -> u16 {
 impl State {
     pub(super) fn first(problem: &Problem) -> Self {
         Self {
-            at: problem.servers.iter().map(|server| narrow(server.at)).collect(),
+            at: problem.servers.iter().map(Spot::first).collect(),
             free: problem.hosts.iter().map(|host| host.free).collect(),
         }
     }
 
     pub(super) fn host_of(&self, server: usize) -> usize {
-        usize::from(self.at[server])
+        usize::from(self.at[server].host)
+    }
+
+    /// Whether a server still is as large as it was at first.
+    fn is_as_it_was(&self, problem: &Problem, server: usize) -> bool {
+        self.at[server] == Spot::first(&problem.servers[server])
     }
 
     /// Whether the move keeps every rule, while it lasts and when it is done.
@@ -65,14 +94,14 @@ impl State {
     pub(super) fn make(&mut self, problem: &Problem, step: Step) {
         let server = &problem.servers[step.server];
         // What has moved before has its later size already.
-        let size = if step.from == server.at {
+        let size = if self.is_as_it_was(problem, step.server) {
             server.now
         } else {
             server.then
         };
         add(&mut self.free[step.from], &size);
         take(&mut self.free[step.to], &server.then);
-        self.at[step.server] = narrow(step.to);
+        self.at[step.server] = Spot::reached(server, step.to);
     }
 
     /// The fewest moves that can be enough; zero exactly where everything is in order.
@@ -98,7 +127,7 @@ impl State {
                 counted += 1;
                 leaves[host] = true;
             }
-            if host == server.at {
+            if self.is_as_it_was(problem, number) {
                 add(&mut grows[host], &difference(&server.then, &server.now));
             }
         }
