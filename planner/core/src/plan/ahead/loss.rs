@@ -5,7 +5,7 @@ use super::standing::{Seated, Standing};
 use crate::placement::{Filter, Name, Nearest, Rejection, Request, Resources, Scheduler};
 use drover_types::{Address, HostName};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// For so many servers it is said which host comes nearest to taking them.
@@ -62,7 +62,8 @@ impl fmt::Display for Stranded {
 
 /// What the loss of each host that holds servers would mean: whether they would all fit on the others at once, by
 /// every filter, as they are placed: most urgent first, then the largest. Where that leaves somebody behind who would
-/// fit alone, other orders are searched. Each host is looked at with all others standing.
+/// fit alone, the servers are placed as a batch, which finds room for more where some choice of hosts has it; for at
+/// most 64 hosts, since that takes longer. Each host is looked at with all others standing.
 #[must_use]
 pub fn losses(standing: &mut Standing) -> Vec<HostLoss> {
     let mut nearest = NEAREST;
@@ -140,20 +141,33 @@ fn lose(
     for ((_, request), stranded) in left.iter().zip(&mut stranded) {
         stranded.even_alone = scheduler.ranked(&lost, request, 1).expect(KNOWN).is_empty();
     }
-    let order_matters = !stranded.is_empty() && stranded.iter().all(|stranded| !stranded.even_alone);
+    // One that asks for company may find it once others are placed.
+    let hopeless: BTreeSet<&Address> = (left.iter().zip(&stranded))
+        .filter(|((_, request), stranded)| stranded.even_alone && request.same_host.is_empty())
+        .map(|((address, _), _)| *address)
+        .collect();
+    let order_matters = hopeless.len() < stranded.len();
     if order_matters && scheduler.limits_room() && *searches > 0 {
         *searches -= 1;
         let mut without = scheduler.clone();
         // Nothing goes to the host that is lost: it has no room.
         without.force(&lost, &wall()).expect(KNOWN);
-        let requests: Vec<Request> = homeless.iter().map(|(_, request)| (*request).clone()).collect();
+        let hopeful: Vec<(&Address, &Request)> = (homeless.iter())
+            .filter(|(address, _)| !hopeless.contains(address))
+            .copied()
+            .collect();
+        let requests: Vec<Request> = hopeful.iter().map(|(_, request)| (*request).clone()).collect();
         let outcome = without.place_batch(&requests);
-        if outcome.unplaced.len() < stranded.len() {
-            let without_home = homeless.iter().zip(&outcome.placements);
-            stranded = without_home
-                .filter(|(_, home)| home.is_none())
-                .map(|((address, request), _)| self::stranded(&without, &lost, address, request, nearest))
-                .collect();
+        if outcome.unplaced.len() < stranded.len() - hopeless.len() {
+            stranded.retain(|stranded| hopeless.contains(&stranded.server));
+            let without_home = hopeful.iter().zip(&outcome.placements);
+            stranded.extend(
+                without_home
+                    .filter(|(_, home)| home.is_none())
+                    .map(|((address, request), _)| {
+                        self::stranded(&without, &lost, address, request, nearest)
+                    }),
+            );
         }
     }
     for (_, request) in &homeless {
