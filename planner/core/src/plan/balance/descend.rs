@@ -2,6 +2,7 @@
 
 use super::board::Board;
 use super::{BalanceLimits, SAME};
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 /// Servers times hosts up to which every step of every server is looked at.
@@ -51,19 +52,19 @@ pub(super) fn descend(board: &mut Board, aims: &[Aim], limits: &BalanceLimits, m
             on[*at].insert(piece);
         }
     }
+    let mut sorted = (!whole).then(|| Ends::new(board));
     let mut aims = aims.iter().copied();
     let mut aim = aims.next();
     while let Some(now) = aim {
         if hops.len() >= limits.max_moves || board.load.imbalance() <= mark + SAME {
             break;
         }
-        let (pieces, targets) = if whole {
-            (
+        let (pieces, targets) = match &sorted {
+            Some(ends) => ends.look(&on),
+            None => (
                 (0..board.pieces.len()).collect(),
                 (0..board.hosts.len()).collect(),
-            )
-        } else {
-            ends(board, &on)
+            ),
         };
         let least_gain = limits.least_gain / (board.hosts.len() as f64).max(1.0);
         match step(board, &pieces, &targets, now, least_gain.max(SAME)) {
@@ -71,6 +72,11 @@ pub(super) fn descend(board: &mut Board, aims: &[Aim], limits: &BalanceLimits, m
                 board.make(hop.piece, hop.to);
                 on[hop.from].remove(&hop.piece);
                 on[hop.to].insert(hop.piece);
+                for host in [hop.from, hop.to] {
+                    if let Some(ends) = &mut sorted {
+                        ends.update(board, host);
+                    }
+                }
                 hops.push(hop);
             }
             None => aim = aims.next(),
@@ -106,25 +112,72 @@ fn step(board: &mut Board, pieces: &[usize], targets: &[usize], aim: Aim, least_
     best.map(|(_, hop)| hop)
 }
 
-/// What is on the fullest hosts, and the emptiest hosts.
-fn ends(board: &Board, on: &[BTreeSet<usize>]) -> (Vec<usize>, Vec<usize>) {
-    let load = &board.load;
-    let keys: [&dyn Fn(usize) -> f64; 4] = [
-        &|host| load.fullest(host),
-        &|host| load.one(host, 0),
-        &|host| load.one(host, 1),
-        &|host| load.one(host, 2),
-    ];
-    let mut full = BTreeSet::new();
-    let mut empty = BTreeSet::new();
-    for key in keys {
-        let mut order: Vec<(f64, usize)> = (0..board.hosts.len()).map(|host| (key(host), host)).collect();
-        order.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
-        empty.extend(order.iter().take(ENDS).map(|(_, host)| *host));
-        let with_servers = order.iter().rev().filter(|(_, host)| !on[*host].is_empty());
-        full.extend(with_servers.take(ENDS).map(|(_, host)| *host));
+/// How full a host is, as something to sort by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Fill(f64);
+
+impl Eq for Fill {}
+
+impl Ord for Fill {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
     }
-    let mut pieces: Vec<usize> = full.iter().flat_map(|host| on[*host].iter().copied()).collect();
-    pieces.sort_unstable();
-    (pieces, empty.into_iter().collect())
+}
+
+impl PartialOrd for Fill {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Hosts from the emptiest to the fullest: by the fullest of their resources, and by each.
+struct Ends {
+    fills: Vec<[Fill; 4]>,
+    orders: [BTreeSet<(Fill, usize)>; 4],
+}
+
+impl Ends {
+    fn new(board: &Board) -> Self {
+        let fills: Vec<[Fill; 4]> = (0..board.hosts.len()).map(|host| fills(board, host)).collect();
+        let orders = std::array::from_fn(|key| {
+            let hosts = fills.iter().enumerate();
+            hosts.map(|(host, fills)| (fills[key], host)).collect()
+        });
+        Self { fills, orders }
+    }
+
+    /// A host became fuller or emptier.
+    fn update(&mut self, board: &Board, host: usize) {
+        let now = fills(board, host);
+        let before = std::mem::replace(&mut self.fills[host], now);
+        for ((order, before), now) in self.orders.iter_mut().zip(before).zip(now) {
+            order.remove(&(before, host));
+            order.insert((now, host));
+        }
+    }
+
+    /// What is on the fullest hosts, and the emptiest hosts.
+    fn look(&self, on: &[BTreeSet<usize>]) -> (Vec<usize>, Vec<usize>) {
+        let mut full = BTreeSet::new();
+        let mut empty = BTreeSet::new();
+        for order in &self.orders {
+            empty.extend(order.iter().take(ENDS).map(|(_, host)| *host));
+            let with_servers = order.iter().rev().filter(|(_, host)| !on[*host].is_empty());
+            full.extend(with_servers.take(ENDS).map(|(_, host)| *host));
+        }
+        let mut pieces: Vec<usize> = full.iter().flat_map(|host| on[*host].iter().copied()).collect();
+        pieces.sort_unstable();
+        (pieces, empty.into_iter().collect())
+    }
+}
+
+fn fills(board: &Board, host: usize) -> [Fill; 4] {
+    let load = &board.load;
+    [
+        load.fullest(host),
+        load.one(host, 0),
+        load.one(host, 1),
+        load.one(host, 2),
+    ]
+    .map(Fill)
 }
