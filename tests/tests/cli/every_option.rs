@@ -486,7 +486,7 @@ fn mentions(test: &str, option: &str) -> bool {
     let read = |path: &str| std::fs::read_to_string(tests.join(path)).expect("a file of tests");
     let Some((file, name)) = test.split_once("::") else {
         // Of the lab, where the whole file is one test.
-        return read(&format!("e2e/{test}.rs")).contains(&format!("\"{option}\""));
+        return read(&format!("labs/e2e/{test}.rs")).contains(&format!("\"{option}\""));
     };
     let text = read(&format!("cli/{file}.rs"));
     let Some((_, rest)) = text.split_once(&format!("#[test]\nfn {name}(")) else {

@@ -173,16 +173,16 @@ server "fits" {
             n1 RamFilter: wants 8 GiB, the whole host has 4 GiB
             n2 RamFilter: wants 8 GiB, the whole host has 2 GiB
           no host passes RamFilter
-          hint: it would fit with a host larger than n1 (4 GiB), or one more host
-                with 8 GiB free, 8 MiB of disk, 2 vCPU
+          hint: it would fit with a host of at least 8 GiB, where n1 has 4 GiB, or
+                one more host with 8 GiB free, 8 MiB of disk, 2 vCPU
 
       ! server.wide cannot be created (declared and not there yet)
           no host can take it:
             n1 CoreFilter: wants 64, the whole host has 4
             n2 CoreFilter: wants 64, the whole host has 4
           no host passes CoreFilter
-          hint: it would fit with a host larger than n1 (4 vCPU), or one more host
-                with 64 MiB free, 8 MiB of disk, 64 vCPU
+          hint: it would fit with a host of at least 64 vCPU, where n1 has 4, or one
+                more host with 64 MiB free, 8 MiB of disk, 64 vCPU
 
       ! server.zoned cannot be created (declared and not there yet)
           no host can take it:

@@ -203,7 +203,7 @@ fn a_batch_is_placed_as_a_whole_and_says_how() {
     folder
         .simulate(&["--batch"])
         .exits(0)
-        .says("its place went to small-1, small-2, so that more servers fit");
+        .says("it gave way so that more servers fit: small-1, small-2 came in");
     folder.write(&scenario(
         &[host("n1", 4096)],
         &[

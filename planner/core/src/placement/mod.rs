@@ -28,7 +28,7 @@ mod validate;
 mod versions;
 pub mod weighers;
 
-pub use batch::{BatchOutcome, Conflict, GivenUp, Method, Remedy, Unplaced};
+pub use batch::{BatchOutcome, Conflict, Gain, GivenUp, Method, Remedy, Unplaced};
 pub use config::{Isolation, Metrics, Profile, SchedulerConfig, Weights};
 pub use devices::{
     CellUse, CpuPolicy, Demand, DemandError, GuestCell, NumaCell, PageSize, Pages, PciDevice, PciPool,
@@ -44,5 +44,6 @@ pub use input::{
 pub use record::{BatchPart, BatchRecord, DecisionRecord};
 pub use rooms::{HostRoom, Promised};
 pub use scheduler::{Scheduler, UnknownHost};
+pub use text::paragraph;
 pub use validate::{InputError, InputErrors};
 pub use weighers::Weigher;

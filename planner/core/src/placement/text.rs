@@ -86,7 +86,7 @@ impl Explanation {
 
 /// Four decimals at most, and never 0 for what is not.
 fn weight(number: f64) -> String {
-    let rounded = (number * 1e4).round() / 1e4;
+    let rounded = (number * 1e4).round() / 1e4 + 0.0;
     if rounded == 0.0 && number != 0.0 {
         format!("{number:.1e}")
     } else {
@@ -110,6 +110,12 @@ fn rows(f: &mut fmt::Formatter<'_>, name: &str, width: usize, lines: &[String]) 
         }
     }
     Ok(())
+}
+
+/// One line of text as lines of 80 columns at most, those behind the first indented by four.
+#[must_use]
+pub fn paragraph(line: &str) -> String {
+    wrapped(line, COLUMNS - 2).join("\n    ")
 }
 
 /// Breaks at spaces; a word longer than a line is left whole, so that it can be copied.

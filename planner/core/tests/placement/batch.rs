@@ -5,6 +5,7 @@ use drover_core::placement::scenario::Scenario;
 use drover_core::placement::{BatchOutcome, Filter, Method, Name, Profile, Request, Scheduler};
 use proptest::prelude::*;
 use serde::Deserialize;
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most servers that any sequence of placements puts on hosts that pass every filter at that moment.
@@ -266,4 +267,64 @@ fn so_it_does_in_two_hundred_scenarios_like_them() {
         .map(|number| dealt(&recorded[number % recorded.len()], number as u64 + 1))
         .collect();
     insta::assert_snapshot!(sums(&dealt), @"given 2364, best of 13 2429, batch 2448");
+}
+
+/// Two large servers that must be together need the large host, which Nova would not give the first. The small one
+/// asks for nobody's host, and goes to its best.
+#[test]
+fn who_need_not_make_way_has_its_best_host() {
+    let host = |name: &str, ram_mb: u64| {
+        json!({"name": name, "vcpus": 8, "ram_mb": ram_mb, "disk_gb": 100, "cpu_ratio": 1.0, "ram_ratio": 1.0,
+               "disk_ratio": 1.0, "hypervisor_type": "QEMU", "hypervisor_version": 2_011_001})
+    };
+    let server = |name: &str, ram_mb: u64, group: Option<&str>| json!({"name": name, "vcpus": 1, "ram_mb": ram_mb, "disk_gb": 1, "group": group});
+    let scenario = json!({
+        "format": "nova-scenario/1",
+        "config": {"filters": ["RamFilter", "ServerGroupAffinityFilter"], "weights": {"ram": -1.0}},
+        "hosts": [host("small", 4096), host("large", 8192)],
+        "groups": [{"name": "pair", "policy": "affinity"}],
+        "servers": [server("one", 3000, Some("pair")), server("two", 3000, Some("pair")), server("third", 1024, None)],
+    });
+    let scenario = Scenario::parse(&scenario.to_string()).expect("a scenario");
+    let (mut scheduler, requests) = scenario.load(Profile::Legacy).expect("no mistakes");
+    let outcome = scheduler.place_batch(&requests);
+    let hosts: Vec<&str> = outcome.placements.iter().flatten().map(Name::as_str).collect();
+    // With "ram" below zero the fullest host is the best: that is the large one, once the pair is there.
+    assert_eq!(hosts, ["large", "large", "large"], "{:?}", outcome.method);
+    assert!(matches!(outcome.method, Method::Search { .. }));
+}
+
+/// Why a server is given up is what was gained by it.
+#[test]
+fn a_server_that_gave_way_is_told_for_what() {
+    let told = |servers: &[(&str, u64, i64)]| {
+        let servers: Vec<_> = (servers.iter())
+            .map(|(name, ram_mb, priority)| {
+                json!({"name": name, "vcpus": 1, "ram_mb": ram_mb, "disk_gb": 1, "priority": priority})
+            })
+            .collect();
+        let scenario = json!({
+            "format": "nova-scenario/1", "config": {"filters": ["RamFilter"]},
+            "hosts": [{"name": "n1", "vcpus": 8, "ram_mb": 4096, "disk_gb": 100, "cpu_ratio": 1.0, "ram_ratio": 1.0,
+                       "disk_ratio": 1.0, "hypervisor_type": "QEMU", "hypervisor_version": 2_011_001}],
+            "servers": servers,
+        });
+        let scenario = Scenario::parse(&scenario.to_string()).expect("a scenario");
+        let (mut scheduler, requests) = scenario.load(Profile::Legacy).expect("no mistakes");
+        let unplaced = scheduler.place_batch(&requests).unplaced;
+        let given_up = unplaced.iter().filter_map(|server| server.given_up_for.as_ref());
+        given_up.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&[("a", 2048, 0), ("b", 2048, 0), ("urgent", 4096, 1)]),
+        ["it gave way so that servers of a higher priority have a place: urgent came in"; 2]
+    );
+    assert_eq!(
+        told(&[("large", 4096, 0), ("a", 2048, 0), ("b", 2048, 0)]),
+        ["it gave way so that more servers fit: a, b came in"]
+    );
+    assert_eq!(
+        told(&[("small", 1024, 0), ("large", 4096, 0)]),
+        ["it gave way so that larger servers fit: large came in"]
+    );
 }

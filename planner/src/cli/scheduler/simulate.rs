@@ -6,7 +6,7 @@ use super::super::output::Output;
 use super::super::table::table;
 use clap::{Args, ValueEnum};
 use drover_core::placement::scenario::{Scenario, ScenarioError};
-use drover_core::placement::{BatchOutcome, DecisionRecord, Explanation, Method, Profile};
+use drover_core::placement::{BatchOutcome, DecisionRecord, Explanation, Method, Profile, paragraph};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -132,7 +132,7 @@ fn print_json(
 fn print(explanations: &[Explanation], explain: bool, output: &mut Output) -> Result<(), Failure> {
     if explain {
         let texts: Vec<String> = explanations.iter().map(ToString::to_string).collect();
-        return output.write(texts.join("\n").as_bytes());
+        return output.write(plain(&texts.join("\n")).as_bytes());
     }
     let rows: Vec<Vec<String>> = explanations
         .iter()
@@ -145,7 +145,20 @@ fn print(explanations: &[Explanation], explain: bool, output: &mut Output) -> Re
             ]
         })
         .collect();
-    output.line(&table(&["SERVER", "HOST", "WHY"], &rows))
+    output.line(&plain(&table(&["SERVER", "HOST", "WHY"], &rows)))
+}
+
+/// Without what would do something to a terminal: names in a scenario may hold any character.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\n' {
+            plain.extend(character.escape_default());
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
 }
 
 /// What became of a batch as a whole, and of each server that found no host.
@@ -159,22 +172,25 @@ fn told(outcome: &BatchOutcome) -> String {
         }
         Method::Search { steps, proven: false } => format!("arranged by a search of {steps} steps"),
     };
-    let mut text = format!("\n{placed} of {all} servers placed, {method}.");
+    let mut lines = vec![format!("{placed} of {all} servers placed, {method}.")];
     if outcome.greedy_placed != placed {
-        text.push_str(&format!(
-            "\nIn the order given, one after another, {} would have found a host.",
+        lines.push(format!(
+            "In the order given, one after another, {} would have found a host.",
             outcome.greedy_placed
         ));
     }
     for unplaced in &outcome.unplaced {
-        text.push_str(&format!("\n{}: ", unplaced.server));
-        match &unplaced.conflict {
-            Some(conflict) => text.push_str(&conflict.to_string()),
-            None => text.push_str("no host is left for it"),
-        }
-        if let Some(given_up_for) = &unplaced.given_up_for {
-            text.push_str(&format!("; {given_up_for}"));
-        }
+        let why = match &unplaced.conflict {
+            Some(conflict) if unplaced.even_alone => {
+                format!("even without the other servers of the batch {conflict}")
+            }
+            Some(conflict) => conflict.to_string(),
+            None => "no host is left for it".to_owned(),
+        };
+        let instead = unplaced.given_up_for.as_ref();
+        let instead = instead.map_or_else(String::new, |given_up_for| format!("; {given_up_for}"));
+        lines.push(format!("{}: {why}{instead}", unplaced.server));
     }
-    text
+    let lines: Vec<String> = lines.iter().map(|line| paragraph(&plain(line))).collect();
+    format!("\n{}", lines.join("\n"))
 }

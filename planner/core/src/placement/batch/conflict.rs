@@ -1,7 +1,7 @@
 //! Why a server fits nowhere: the fewest constraints that together leave no host, and what would change that.
 
 use super::super::explain::explain;
-use super::super::filters::{Filter, Rejection, human_mib};
+use super::super::filters::{Filter, Rejection, at_least_mib};
 use super::super::input::{Name, Policy, Request, Resources};
 use super::super::state::World;
 use serde::Serialize;
@@ -40,6 +40,8 @@ pub enum Remedy {
         free: Resources,
         /// It must also meet these extra specs.
         extra_specs: BTreeMap<String, String>,
+        /// And run an image with these properties.
+        image: BTreeMap<String, String>,
     },
     /// One more host that meets what the server asks, some of which is not to be named.
     HostThatFits,
@@ -60,18 +62,19 @@ impl fmt::Display for Remedy {
                 zone,
                 free,
                 extra_specs,
+                image,
             } => {
                 f.write_str("one more host")?;
                 if let Some(zone) = zone {
                     write!(f, " in {zone}")?;
                 }
-                let mut parts = vec![format!("{} free", human_mib(free.ram_mib as f64))];
+                let mut parts = vec![format!("{} free", at_least_mib(free.ram_mib as f64))];
                 if free.disk_mib > 0 {
-                    parts.push(format!("{} of disk", human_mib(free.disk_mib as f64)));
+                    parts.push(format!("{} of disk", at_least_mib(free.disk_mib as f64)));
                 }
                 parts.push(format!("{} vCPU", free.vcpus));
                 write!(f, " with {}", parts.join(", "))?;
-                for (key, requirement) in extra_specs {
+                for (key, requirement) in extra_specs.iter().chain(image) {
                     write!(f, ", {key} {requirement:?}")?;
                 }
                 Ok(())
@@ -226,6 +229,7 @@ fn another_host(world: &World, request: &Request) -> Option<Remedy> {
             zone: request.needs.zone.clone(),
             free: request.wants,
             extra_specs: request.needs.extra_specs.clone(),
+            image: request.needs.image.0.clone(),
         }
     } else {
         Remedy::HostThatFits

@@ -31,6 +31,9 @@ const IMPROVE_STEPS: u64 = 1_500_000;
 /// Servers times hosts for which other orders are tried; beyond, two orders have to do.
 const ORDER_STEPS: u64 = 60_000_000;
 
+/// Most servers that a search placed and that are looked at once more, each with all after it.
+const SETTLED: usize = 400;
+
 /// Distinct requests whose conflict is worked out; each costs a look at every host.
 const MAX_CONFLICTS: usize = 200;
 
@@ -84,13 +87,27 @@ pub struct Unplaced {
     pub conflict: Option<Conflict>,
 }
 
-/// The servers that have a place which another one would have had.
+/// Why a server that the order given would have placed has no place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GivenUp {
-    /// The first of them, at most [`GivenUp::NAMED`].
+    /// What was gained.
+    pub so_that: Gain,
+    /// The first of the servers that have a place instead, at most [`GivenUp::NAMED`].
     pub servers: Vec<Name>,
     /// How many there are.
     pub count: usize,
+}
+
+/// What a batch gains where a server is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gain {
+    /// Servers of a higher priority have a place.
+    Priority,
+    /// More servers have one.
+    More,
+    /// As many have one, and they are larger.
+    Larger,
 }
 
 impl GivenUp {
@@ -104,11 +121,12 @@ impl fmt::Display for GivenUp {
         if self.count > names.len() {
             names.push(format!("{} more", self.count - names.len()));
         }
-        write!(
-            f,
-            "its place went to {}, so that more servers fit",
-            names.join(", ")
-        )
+        let gain = match self.so_that {
+            Gain::Priority => "servers of a higher priority have a place",
+            Gain::More => "more servers fit",
+            Gain::Larger => "larger servers fit",
+        };
+        write!(f, "it gave way so that {gain}: {} came in", names.join(", "))
     }
 }
 
@@ -163,6 +181,10 @@ impl Scheduler {
             self.consume(host, &requests[*item]);
         }
         self.fill_up(requests, &mut best);
+        match method {
+            Method::Search { .. } => self.settle(&start, requests, &mut best),
+            Method::Greedy | Method::Order { .. } => {}
+        }
         let unplaced = self.unplaced(&start, requests, &greedy, &best);
         let name = |host: HostIndex| self.world.name(host).clone();
         BatchOutcome {
@@ -186,6 +208,39 @@ impl Scheduler {
                 answer.hosts[at] = Some(host);
                 answer.order.push(at);
             }
+        }
+    }
+
+    /// A search puts servers elsewhere than on their best hosts so that others fit. Who may as well have its best goes
+    /// there after all: at each turn the best host is taken where everybody after it still passes on its own.
+    fn settle(&mut self, start: &super::state::World, requests: &[Request], answer: &mut Answer) {
+        if answer.order.len() > SETTLED {
+            return;
+        }
+        self.world = start.clone();
+        self.chooser.reset();
+        for (turn, at) in answer.order.iter().copied().enumerate() {
+            let own = answer.hosts[at].expect("only placed requests are in the order");
+            let best = self.chooser.choose(&self.world, &requests[at]);
+            if let Some(best) = best.filter(|best| *best != own) {
+                let mut tried = self.world.clone();
+                tried.consume(best, &requests[at], tried.group_of(&requests[at]));
+                let rest = &answer.order[turn + 1..];
+                let all_pass = rest.iter().all(|later| {
+                    let (host, request) = (answer.hosts[*later], &requests[*later]);
+                    let host = host.expect("only placed requests are in the order");
+                    let ask = tried.ask(host, request);
+                    let mut filters = tried.fixed.filters.iter();
+                    let passes = filters.all(|filter| filter.check(&ask).is_ok());
+                    tried.consume(host, request, tried.group_of(request));
+                    passes
+                });
+                if all_pass {
+                    answer.hosts[at] = Some(best);
+                }
+            }
+            let host = answer.hosts[at].expect("it has one still");
+            self.consume(host, &requests[at]);
         }
     }
 
@@ -253,13 +308,28 @@ impl Scheduler {
             .filter(|at| best.hosts[*at].is_some() && greedy.hosts[*at].is_none())
             .map(|at| &requests[at])
             .collect();
-        let instead = GivenUp {
-            servers: newly
+        let as_high = |answer: &Answer, priority: i64| {
+            let placed = answer.order.iter();
+            placed.filter(|at| requests[**at].priority >= priority).count()
+        };
+        let instead_of = |request: &Request| {
+            let higher: Vec<&&Request> = newly
                 .iter()
-                .take(GivenUp::NAMED)
-                .map(|other| other.name.clone())
-                .collect(),
-            count: newly.len(),
+                .filter(|other| other.priority > request.priority)
+                .collect();
+            let (so_that, others) = if !higher.is_empty() {
+                (Gain::Priority, higher)
+            } else if as_high(best, request.priority) > as_high(greedy, request.priority) {
+                (Gain::More, newly.iter().collect())
+            } else {
+                (Gain::Larger, newly.iter().collect())
+            };
+            let named = others.iter().take(GivenUp::NAMED);
+            GivenUp {
+                so_that,
+                servers: named.map(|other| other.name.clone()).collect(),
+                count: others.len(),
+            }
         };
         let mut known: BTreeMap<String, (bool, Option<Conflict>)> = BTreeMap::new();
         let mut unplaced = Vec::new();
@@ -284,7 +354,7 @@ impl Scheduler {
             unplaced.push(Unplaced {
                 server: request.name.clone(),
                 even_alone,
-                given_up_for: given_up.then(|| instead.clone()),
+                given_up_for: given_up.then(|| instead_of(request)),
                 conflict,
             });
         }

@@ -32,7 +32,7 @@ mod same_host;
 
 pub use hides::Hides;
 pub use rejection::{Rejection, Unmet};
-pub(crate) use rejection::{human_mib, short};
+pub(crate) use rejection::{at_least_mib, human_mib, short};
 
 use super::input::Request;
 use super::state::Ask;

@@ -210,45 +210,79 @@ pub(crate) fn human_mib(mib: f64) -> String {
     format!("{} {unit}", short(number))
 }
 
+/// The same of what is needed: rounded up, so that so much is enough.
+pub(crate) fn at_least_mib(mib: f64) -> String {
+    let unit = if mib.abs() >= 1024.0 * 1024.0 {
+        1024.0 * 1024.0
+    } else if mib.abs() >= 1024.0 {
+        1024.0
+    } else {
+        1.0
+    };
+    let hundredths = (mib / unit * 100.0).ceil();
+    human_mib(hundredths / 100.0 * unit + 1e-6)
+}
+
 /// At most two decimals, none that are zero; rounded down, so that "left" never promises too much.
 pub(crate) fn short(number: f64) -> String {
-    let hundredths = (number * 100.0).floor() / 100.0;
+    // Added to nothing, the zero below zero is the plain one.
+    let hundredths = (number * 100.0).floor() / 100.0 + 0.0;
     format!("{hundredths}")
+}
+
+fn whole_mib(mib: f64) -> String {
+    format!("{} MiB", short(mib))
 }
 
 /// An amount of something countable: how it is written, and what it is called where more of it is asked for.
 struct Countable {
     write: fn(f64) -> String,
+    /// Where the above would show two numbers alike that differ.
+    exactly: fn(f64) -> String,
+    /// Rounded up.
+    at_least: fn(f64) -> String,
     free: &'static str,
     unit: &'static str,
 }
 
 const MEMORY: Countable = Countable {
     write: human_mib,
+    exactly: whole_mib,
+    at_least: at_least_mib,
     free: "memory",
     unit: "",
 };
 const DISK: Countable = Countable {
     write: human_mib,
+    exactly: whole_mib,
+    at_least: at_least_mib,
     free: "disk",
     unit: "",
 };
 const VCPUS: Countable = Countable {
     write: short,
+    exactly: short,
+    at_least: short,
     free: "vCPU",
     unit: " vCPU",
 };
 
 impl Countable {
     fn words(&self, host: &str, wanted: u64, free: f64, total: u64, ratio: f64) -> Words {
-        let write = |number| (self.write)(number);
+        let limit = if wanted > total { total as f64 } else { free };
+        let alike = (self.write)(wanted as f64) == (self.write)(limit);
+        let write = if alike { self.exactly } else { self.write };
         let missing = wanted as f64 - free;
         let share = missing / (total as f64).max(1.0);
         let (wants, has) = (write(wanted as f64), write(total as f64));
         if wanted > total {
             return Words {
                 why: format!("wants {wants}, the whole host has {has}"),
-                remedy: format!("a host larger than {host} ({has}{})", self.unit),
+                remedy: format!(
+                    "a host of at least {}{}, where {host} has {has}",
+                    (self.at_least)(wanted as f64),
+                    self.unit
+                ),
                 effort: Effort::Enlarge(share),
             };
         }
@@ -259,7 +293,11 @@ impl Countable {
         };
         Words {
             why: format!("wants {wants}, {} of {has}{times} left", write(free)),
-            remedy: format!("{} more {} free on {host}", write(missing.ceil()), self.free),
+            remedy: format!(
+                "{} more {} free on {host}",
+                (self.at_least)(missing.ceil()),
+                self.free
+            ),
             effort: Effort::Free(share),
         }
     }
@@ -272,7 +310,7 @@ fn listed<T: fmt::Display>(names: &[T]) -> String {
 
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} wants \"{}\", ", self.key, self.wanted)?;
+        write!(f, "{} wants {:?}, ", self.key, self.wanted)?;
         if self.found.is_empty() {
             f.write_str("host has none")
         } else {

@@ -40,6 +40,16 @@ pub(super) fn load(scenario: &Scenario, profile: Profile) -> Result<(Scheduler, 
         }
     }
     let declared: BTreeSet<&Name> = scenario.groups.iter().map(|group| &group.name).collect();
+    for host in &scenario.hosts {
+        for instance in &host.instances {
+            if let Some(group) = instance.group.as_ref().filter(|group| !declared.contains(group)) {
+                errors.0.push(InputError::Shape {
+                    place: format!("host {:?}: instance {:?}:", host.name, instance.name),
+                    problem: format!("group {group:?} is not declared"),
+                });
+            }
+        }
+    }
     let more = [
         validate::world(&config, &hosts, &aggregates, &groups).err(),
         validate::requests(&requests, |name| declared.contains(name)).err(),
@@ -439,7 +449,8 @@ impl ScenarioServer {
                 disk_mib: at.disk([("disk_gb", Some(self.disk_gb)), ("disk_mb", self.disk_mb)]),
             },
             needs: Needs {
-                zone: self.az.clone(),
+                // As Nova, for which an empty text asks for none.
+                zone: self.az.clone().filter(|zone| !zone.as_str().is_empty()),
                 extra_specs: self.extra_specs.clone(),
                 image: ImageProperties(self.image.clone()),
                 image_name: self.image_id.clone(),

@@ -349,6 +349,8 @@ impl Scenario {
     /// # Errors
     /// Not JSON, or another format.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
+        // Editors put a mark of the encoding in front, which is no part of the JSON.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let value: Value = serde_json::from_str(text).map_err(ScenarioError::Syntax)?;
         let scenario = Self::from(value);
         if scenario.format == FORMAT {
