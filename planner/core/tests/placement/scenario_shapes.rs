@@ -221,3 +221,28 @@ proptest! {
         prop_assert!(Scenario::parse(&text).is_err());
     }
 }
+
+/// A key that is almost one that there is would silently not hold what was meant.
+#[test]
+fn a_key_that_was_mistyped_is_told() {
+    let mut scenario = json!({
+        "format": "nova-scenario/1", "kind": "any", "seed": 7, "gruops": [],
+        "config": {"filters": [], "weight": {"ram": 1.0}, "note": "ours"},
+        "hosts": [{"name": "n1", "vcpus": 1, "ram_mb": 1, "disk_gb": 1, "ram_ration": 2.0, "cpu_ratio": 1, "ram_ratio": 1,
+                   "disk_ratio": 1, "hypervisor_type": "QEMU", "hypervisor_version": 1, "arch": "x86_64"}],
+        "servers": [{"name": "s1", "vcpus": 1, "ram_mb": 1, "disk_gb": 1, "extra_spec": {"ssd": "true"}}],
+    });
+    insta::assert_snapshot!(mistakes(&scenario), @r"
+    config.weight there is no such key; did you mean weights?
+    servers[0].extra_spec there is no such key; did you mean extra_specs?
+    gruops there is no such key; did you mean groups?
+    ");
+    let mut forget = |pointer: &str, key: &str| {
+        let part = scenario.pointer_mut(pointer).expect("it is there");
+        part.as_object_mut().expect("an object").remove(key);
+    };
+    forget("/config", "weight");
+    forget("/servers/0", "extra_spec");
+    forget("", "gruops");
+    assert_eq!(mistakes(&scenario), "");
+}

@@ -4,6 +4,7 @@ use super::super::input::Name;
 use super::super::validate::InputError;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -93,8 +94,13 @@ pub(super) struct Fields<'v, 'm> {
     /// Of the outermost object nothing.
     place: Option<Place<'m>>,
     fields: Option<&'v Map<String, Value>>,
+    /// The keys that were asked for.
+    asked: RefCell<BTreeSet<String>>,
     mistakes: &'m mut Mistakes,
 }
+
+/// Keys of fewer letters resemble each other by chance.
+const TELLING: usize = 5;
 
 impl<'v> Fields<'v, '_> {
     fn inside<'p>(&'p self, key: &'p str, at: Option<usize>) -> Place<'p> {
@@ -109,7 +115,32 @@ impl<'v> Fields<'v, '_> {
 
     /// The value, unless it is missing or null.
     fn get(&self, key: &str) -> Option<&'v Value> {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(key) {
+            asked.insert(key.to_owned());
+        }
         self.fields?.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Notes the keys that nobody asked for and that are almost one that is not there: what was meant by them would
+    /// silently not hold. Any others are the file's own, as recorded scenarios have them.
+    pub(super) fn finish(&mut self) {
+        let asked = self.asked.take();
+        let almost = |key: &String| {
+            asked.iter().find(|known| {
+                known.len() >= TELLING
+                    && !self.fields.is_some_and(|fields| fields.contains_key(*known))
+                    && strsim::damerau_levenshtein(key, known) <= 2
+            })
+        };
+        let given = self.fields.into_iter().flat_map(Map::keys);
+        let unknown: Vec<(&String, String)> = given
+            .filter(|key| key.len() >= TELLING && !asked.contains(*key))
+            .filter_map(|key| Some((key, almost(key)?.clone())))
+            .collect();
+        for (key, known) in unknown {
+            self.note(key, format!("there is no such key; did you mean {known}?"));
+        }
     }
 
     fn missing(&mut self, key: &str, wanted: &str) {
@@ -318,11 +349,15 @@ impl<'v> Fields<'v, '_> {
             key,
             at: None,
         });
-        read(&mut Fields {
+        let mut inner = Fields {
             place,
             fields,
+            asked: RefCell::default(),
             mistakes,
-        })
+        };
+        let value = read(&mut inner);
+        inner.finish();
+        value
     }
 
     /// The same where it must be there.
@@ -348,11 +383,14 @@ impl<'v> Fields<'v, '_> {
                 key,
                 at: Some(at),
             });
-            objects.push(read(&mut Fields {
+            let mut object = Fields {
                 place,
                 fields,
+                asked: RefCell::default(),
                 mistakes,
-            }));
+            };
+            objects.push(read(&mut object));
+            object.finish();
         }
         objects
     }
@@ -376,6 +414,7 @@ pub(super) fn outermost<'v, 'm>(value: &'v Value, mistakes: &'m mut Mistakes) ->
     Fields {
         place: None,
         fields,
+        asked: RefCell::default(),
         mistakes,
     }
 }

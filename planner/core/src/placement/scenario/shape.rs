@@ -22,6 +22,7 @@ impl From<Value> for Scenario {
             servers: fields.needed_objects("servers", server),
             mistakes: Vec::new(),
         };
+        fields.finish();
         scenario.mistakes = mistakes.finish();
         scenario
     }
