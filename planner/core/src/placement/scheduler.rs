@@ -96,6 +96,20 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Notes that a server is on its way off the host that [`Self::place`] or [`Self::force`] put it on: it keeps its
+    /// room there, and is no member of its group and nobody's company any more. Who wants to be without it waits until
+    /// it is gone: until [`Self::release`] of the same request without its group.
+    ///
+    /// # Errors
+    /// There is no such host.
+    pub fn leave(&mut self, host: &Name, request: &Request) -> Result<(), UnknownHost> {
+        let index = self.index(host)?;
+        let group = self.world.group_of(request);
+        self.world.leave(index, request, group);
+        self.chooser.changed(index);
+        Ok(())
+    }
+
     /// The next best hosts for a server that was placed on `host`, best first, their capacity reserved: what it
     /// takes there counts as used from now on, and under anti-affinity its place in the group too.
     ///

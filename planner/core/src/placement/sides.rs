@@ -15,6 +15,9 @@ type Images = BTreeMap<(String, String), u64>;
 pub(crate) struct Sides {
     /// Servers and their hosts; `None` where no filter asks.
     places: Option<BTreeSet<(Name, HostIndex)>>,
+    /// Servers that are on their way off these hosts: nobody's company there any more, and in the way until they are
+    /// gone.
+    leaving: BTreeSet<(Name, HostIndex)>,
     /// Per host; empty where no weigher asks.
     images: Vec<Images>,
     /// Per host; empty where neither a filter nor a weigher asks.
@@ -41,6 +44,7 @@ impl Sides {
             .any(|filter| filter.row().depends == Depends::Devices);
         Self {
             places: asked.then(BTreeSet::new),
+            leaving: BTreeSet::new(),
             images: if weighs(Weigher::ImageProperties) {
                 vec![Images::new(); hosts.len()]
             } else {
@@ -74,7 +78,9 @@ impl Sides {
 
     pub(crate) fn remove(&mut self, host: HostIndex, server: Noted<'_>) {
         if let Some(places) = &mut self.places {
-            places.remove(&(server.name.clone(), host));
+            let place = (server.name.clone(), host);
+            places.remove(&place);
+            self.leaving.remove(&place);
         }
         if let Some(devices) = self.devices.get_mut(host) {
             devices.give_back(server.name);
@@ -88,6 +94,16 @@ impl Sides {
         }
     }
 
+    /// A server is on its way off the host; what it has there it keeps until [`Self::remove`].
+    pub(crate) fn leave(&mut self, host: HostIndex, server: &Name) {
+        if let Some(places) = &mut self.places {
+            let place = (server.clone(), host);
+            if places.remove(&place) {
+                self.leaving.insert(place);
+            }
+        }
+    }
+
     /// What is left of the host's cells and devices.
     pub(crate) fn devices(&self, host: HostIndex) -> &Devices {
         self.devices.get(host).unwrap_or(&self.none)
@@ -97,6 +113,11 @@ impl Sides {
     pub(crate) fn holds(&self, server: &Name, host: HostIndex) -> bool {
         let places = self.places.as_ref();
         places.is_some_and(|places| places.contains(&(server.clone(), host)))
+    }
+
+    /// Whether the server is on that host, or not gone from it yet.
+    pub(crate) fn holds_or_lets_go(&self, server: &Name, host: HostIndex) -> bool {
+        self.holds(server, host) || self.leaving.contains(&(server.clone(), host))
     }
 
     /// The hosts on which the server is.

@@ -308,6 +308,14 @@ impl World {
         self.sides.remove(host, noted(request));
     }
 
+    /// The server keeps its room on the host, and is no member of its group and nobody's company there any more.
+    pub(crate) fn leave(&mut self, host: HostIndex, request: &Request, group: Option<GroupIndex>) {
+        if let Some(group) = group {
+            self.members[group].remove(host);
+        }
+        self.sides.leave(host, &request.name);
+    }
+
     /// How many processors of a host servers may still be pinned to; without end where no filter asks for it.
     pub(crate) fn free_dedicated(&self, host: HostIndex) -> f64 {
         if self.fixed.filters.contains(&Filter::NumaTopology) {

@@ -6,14 +6,42 @@ use super::lint_prefix::{Ancestors, Change, worst};
 use super::types::Plan;
 use crate::model::{GroupPolicy, GroupSpec, RecordedFleet, ServerSpec};
 use drover_types::{Address, HostName, OperationId, ServerId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A member's time on a host.
+struct Stay {
+    server: ServerId,
+    /// The action that brings it, unless it is there at first.
+    since: Option<OperationId>,
+    /// The action that takes it away.
+    until: Option<OperationId>,
+}
 
 /// Members of a group that come to one host and leave it, and those that are there at first.
 #[derive(Default)]
 struct Traffic {
     at_first: u64,
-    arrivals: Vec<(Change, ServerId)>,
+    arrivals: Vec<Change>,
     departures: Vec<Change>,
+    stays: Vec<Stay>,
+}
+
+impl Traffic {
+    /// Whether each comes to another member that is there whenever it comes, whatever the order.
+    fn is_together(&self, ancestors: &Ancestors<'_>) -> bool {
+        let own = |arrival: OperationId| self.stays.iter().find(|stay| stay.since == Some(arrival));
+        self.arrivals.iter().all(|arrival| {
+            let before = ancestors.before(arrival.action);
+            let server = own(arrival.action).map(|stay| stay.server);
+            self.stays.iter().any(|stay| {
+                Some(stay.server) != server
+                    && stay.since.is_none_or(|since| before.contains(&since))
+                    && stay
+                        .until
+                        .is_none_or(|until| ancestors.before(until).contains(&arrival.action))
+            })
+        })
+    }
 }
 
 fn policies<'a>(plan: &'a Plan, recorded: &'a RecordedFleet) -> BTreeMap<&'a Address, &'a GroupSpec> {
@@ -93,7 +121,13 @@ pub(super) fn check_groups(plan: &Plan, recorded: &RecordedFleet, findings: &mut
     for record in recorded.servers.values() {
         let host = found.get(&record.id).copied().or(record.host.as_ref());
         if let (Some(host), Some((group, _))) = (host, group_of(record.id)) {
-            traffic.entry((group, host)).or_default().at_first += 1;
+            let traffic = traffic.entry((group, host)).or_default();
+            traffic.at_first += 1;
+            traffic.stays.push(Stay {
+                server: record.id,
+                since: None,
+                until: None,
+            });
             *members.entry(group).or_insert(0) += 1;
         }
     }
@@ -113,42 +147,48 @@ pub(super) fn check_groups(plan: &Plan, recorded: &RecordedFleet, findings: &mut
             amount: 1,
             action: action.id,
         };
+        if let Some(from) = from {
+            let traffic = traffic.entry((group, from)).or_default();
+            traffic.departures.push(change);
+            let mut stays = traffic.stays.iter_mut().rev();
+            if let Some(stay) = stays.find(|stay| stay.server == server) {
+                stay.until = Some(action.id);
+            }
+        }
         if let Some(to) = to {
             moved.insert(group, policy);
-            traffic
-                .entry((group, to))
-                .or_default()
-                .arrivals
-                .push((change, server));
-        }
-        if let Some(from) = from {
-            traffic.entry((group, from)).or_default().departures.push(change);
+            let traffic = traffic.entry((group, to)).or_default();
+            traffic.arrivals.push(change);
+            traffic.stays.push(Stay {
+                server,
+                since: Some(action.id),
+                until: None,
+            });
         }
     }
+    // One that is blocked stays where it is, and may be declared a member without a record of it.
+    let blocked: BTreeSet<&HostName> = plan
+        .blocked
+        .iter()
+        .filter_map(|blocked| recorded.servers.get(&blocked.address)?.host.as_ref())
+        .collect();
     let ancestors = Ancestors::of(plan);
     for ((group, host), traffic) in traffic.iter().filter(|(_, traffic)| !traffic.arrivals.is_empty()) {
-        let Traffic {
-            at_first,
-            arrivals,
-            departures,
-        } = traffic;
         let spec = moved.get(group);
         let holds = match spec.map(|spec| spec.policy) {
             Some(GroupPolicy::AntiAffinity) => {
                 let limit = spec.map_or(1, |spec| u64::from(spec.max_server_per_host));
-                let comes: Vec<Change> = arrivals.iter().map(|(change, _)| *change).collect();
-                worst(*at_first, &comes, departures, &ancestors) <= limit.max(*at_first)
+                let most = worst(
+                    traffic.at_first,
+                    &traffic.arrivals,
+                    &traffic.departures,
+                    &ancestors,
+                );
+                most <= limit.max(traffic.at_first)
             }
-            // Each comes to a member that stays, or that came before it.
             Some(GroupPolicy::Affinity) => {
-                let stays = *at_first > departures.len() as u64;
-                let came = |before: OperationId| arrivals.iter().any(|(change, _)| change.action == before);
                 let alone = members.get(group).copied().unwrap_or(0) <= 1;
-                alone
-                    || stays
-                    || arrivals
-                        .iter()
-                        .all(|(change, _)| ancestors.before(change.action).into_iter().any(came))
+                alone || blocked.contains(host) || traffic.is_together(&ancestors)
             }
             Some(GroupPolicy::SoftAffinity | GroupPolicy::SoftAntiAffinity) | None => true,
         };

@@ -4,7 +4,7 @@ use super::{Ask, Rejection};
 
 pub(super) fn check(ask: &Ask<'_>) -> Result<(), Rejection> {
     let mut named = ask.request.different_host.iter();
-    match named.find(|name| ask.sides.holds(name, ask.index)) {
+    match named.find(|name| ask.sides.holds_or_lets_go(name, ask.index)) {
         Some(server) => Err(Rejection::NotWithout {
             server: server.clone(),
         }),

@@ -45,8 +45,7 @@ impl Placer<'_> {
             // It is no member at its old host while the filters are asked, and takes its room there until the end.
             let mut aside = leaves.clone();
             aside.group = None;
-            let done = scheduler.release(&from, leaves).is_ok()
-                && scheduler.force(&from, &aside).is_ok()
+            let done = scheduler.leave(&from, leaves).is_ok()
                 && scheduler
                     .refusals(&to, &sizes.then)
                     .is_ok_and(|refusals| refusals.is_empty())
@@ -96,20 +95,23 @@ impl Placer<'_> {
             return false;
         }
         let wanted: BTreeSet<&Address> = movers.keys().collect();
-        self.take_over(start, movers, &wanted, &moves);
+        self.take_over(start, movers, &wanted, &moves, &BTreeSet::new());
         true
     }
 
-    /// Puts these moves in the place of those chosen one by one.
+    /// Puts these moves in the place of those chosen one by one. `growing` are servers that take their new size once
+    /// they are made, and have not taken it at the start.
     pub(super) fn take_over(
         &mut self,
         start: &Start,
         movers: &BTreeMap<Address, Reason>,
         wanted: &BTreeSet<&Address>,
         moves: &[Move],
+        growing: &BTreeSet<Address>,
     ) {
         let sizes: BTreeMap<Address, Option<Sizes>> = movers
             .keys()
+            .chain(growing)
             .chain(moves.iter().map(|step| &step.address))
             .map(|address| (address.clone(), self.sizes(address)))
             .collect();
@@ -152,15 +154,11 @@ impl Placer<'_> {
                 continue;
             };
             let (source, target) = (path[0], path[path.len() - 1]);
-            let mut aside = now.clone();
-            aside.group = None;
-            let mut passing = then.clone();
-            passing.group = None;
             let known = "every host of a move is one of the engine's";
-            scheduler.release(&name_of(source), now).expect(known);
-            scheduler.force(&name_of(source), &aside).expect(known);
+            scheduler.leave(&name_of(source), now).expect(known);
             for via in &path[1..path.len() - 1] {
-                scheduler.force(&name_of(via), &passing).expect(known);
+                scheduler.force(&name_of(via), then).expect(known);
+                scheduler.leave(&name_of(via), then).expect(known);
             }
             scheduler.force(&name_of(target), then).expect(known);
             let why = movers
@@ -192,10 +190,13 @@ impl Placer<'_> {
                 self.placements.via.insert((*address).clone(), via);
             }
         }
-        // Whoever was to leave for want of room and may stay now grows where it is.
-        for address in wanted.iter().filter(|address| !paths.contains_key(**address)) {
-            if let Some(Some(Sizes { now, then })) = sizes.get(*address) {
-                let seat = self.diff.servers[*address]
+        // So does whoever was to leave for want of room and may stay now.
+        let stay: BTreeSet<&Address> = (wanted.iter().copied().chain(growing))
+            .filter(|address| !paths.contains_key(address))
+            .collect();
+        for address in stay {
+            if let Some(Some(Sizes { now, then })) = sizes.get(address) {
+                let seat = self.diff.servers[address]
                     .seat
                     .as_ref()
                     .expect("a mover is somewhere");
@@ -203,12 +204,25 @@ impl Placer<'_> {
                 let known = "every seat is on one of the engine's hosts";
                 scheduler.release(&host, now).expect(known);
                 scheduler.force(&host, then).expect(known);
-                self.grown.insert((**address).clone());
+                self.grown.insert(address.clone());
             }
         }
         self.placements.waits = waits.moves;
         self.placements.growth_waits = waits.growths;
         self.scheduler = scheduler;
+    }
+
+    /// Notes what the moves that were chosen one by one wait for: each was chosen with those before it done, which
+    /// matters to who is in a group, names others or is named, and to cells.
+    pub(super) fn wait_in_turn(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>) {
+        let of_others = |address: &Address| {
+            let request = self.wanted(address, &self.diff.servers[address]);
+            request.is_some_and(|it| it.group.is_some() || it.names_others() || it.demand.is_some())
+        };
+        let moves = self.moved(movers);
+        if moves.len() > 1 && moves.iter().any(|step| of_others(&step.address)) {
+            self.placements.waits = self.waits(start, &moves).moves;
+        }
     }
 
     /// What every move and every growth waits for.

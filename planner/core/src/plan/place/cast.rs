@@ -29,6 +29,8 @@ pub(super) struct Sizes {
 struct Reach {
     may: Vec<bool>,
     movable: bool,
+    /// Whether it is to have its later size.
+    grows: bool,
 }
 
 /// Whether facts alone keep a server off a host, whatever moves.
@@ -144,7 +146,11 @@ impl Placer<'_> {
                     }
                 })
                 .collect();
-            Reach { may, movable }
+            Reach {
+                may,
+                movable,
+                grows: mover.is_none() || is_wanted,
+            }
         })
     }
 
@@ -153,6 +159,7 @@ impl Placer<'_> {
         self.assemble(scheduler, hosts, &BTreeMap::new(), |_, _, _, _| Reach {
             may: Vec::new(),
             movable: false,
+            grows: true,
         })
     }
 
@@ -176,8 +183,12 @@ impl Placer<'_> {
             let Some(here) = number.get(&host).copied() else {
                 continue;
             };
-            let Sizes { now, then } = self.sizes(address)?;
-            let Reach { may, movable } = reach(address, server, &host, &then);
+            let Sizes { now, mut then } = self.sizes(address)?;
+            let Reach { may, movable, grows } = reach(address, server, &host, &then);
+            if !grows {
+                then.wants = now.wants;
+                then.demand.clone_from(&now.demand);
+            }
             let group = then.group.as_ref().and_then(|name| {
                 let policy = self.policy_of(server)?;
                 Some(*groups.entry(name.clone()).or_insert_with(|| {

@@ -67,10 +67,14 @@ impl Placer<'_> {
 
     /// Each by itself first; together where that leaves somebody behind.
     fn relocate_in_turn(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>) {
+        self.pending = movers.keys().cloned().collect();
         for (address, why) in movers {
+            self.pending.remove(address);
             self.relocate(address, &self.diff.servers[address], why.clone());
         }
-        self.reorder(start, movers);
+        if !self.reorder(start, movers) {
+            self.wait_in_turn(start, movers);
+        }
     }
 
     /// How many movers found no host.

@@ -9,6 +9,8 @@ mod carry;
 mod cast;
 mod creates;
 mod deletions;
+#[cfg(test)]
+mod fewest_tests;
 mod moves;
 #[cfg(test)]
 mod moves_tests;
@@ -132,6 +134,8 @@ struct Placer<'a> {
     credited: bool,
     deletions_on: BTreeSet<HostName>,
     emptying_failed: BTreeMap<HostName, Address>,
+    /// Movers for which no host was looked for yet.
+    pending: BTreeSet<Address>,
     /// Servers that take their new size where they are.
     grown: BTreeSet<Address>,
     placements: Placements,
@@ -171,6 +175,7 @@ impl<'a> Placer<'a> {
             credited: false,
             deletions_on: BTreeSet::new(),
             emptying_failed: BTreeMap::new(),
+            pending: BTreeSet::new(),
             grown: BTreeSet::new(),
             placements: Placements {
                 findings,

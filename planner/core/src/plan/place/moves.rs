@@ -7,8 +7,10 @@ use super::super::world::{larger, name_of};
 use super::words::{self, constraints, hint};
 use super::{Placer, able};
 use crate::diff::ServerDiff;
-use crate::placement::{Explanation, Name, Remedy, Request};
+use crate::model::GroupPolicy;
+use crate::placement::{Explanation, Filter, Name, Remedy, Request};
 use drover_types::{Address, HostName};
+use std::collections::BTreeSet;
 
 /// The host that a reason wants emptied.
 fn emptied(why: &Reason) -> Option<&HostName> {
@@ -90,19 +92,17 @@ impl Placer<'_> {
         after.wants = larger(before.wants, after.wants);
         after.demand = larger_demand(before.demand.clone(), after.demand);
         let source = name_of(&seat.host);
-        if self.scheduler.release(&source, &before).is_err() {
+        // The source keeps the server until the end of the move, but no longer as a member of its group.
+        if self.scheduler.leave(&source, &before).is_err() {
             return;
         }
         let mut aside = before.clone();
-        // The source keeps the server until the end of the move, but no longer as a member of its group.
         aside.group = None;
-        self.scheduler
-            .force(&source, &aside)
-            .expect("it was just released there");
         let requested = self.requested(address).cloned();
+        let joins = self.home_of_group(address, server);
         if !self.explain
             && !self.is_explained(address)
-            && let Some(best) = self.best_for(server, &seat.host, &after, requested.as_ref())
+            && let Some(best) = self.best_for(server, &seat.host, &after, requested.as_ref(), joins.as_ref())
         {
             self.scheduler
                 .force(&name_of(&best), &after)
@@ -120,7 +120,9 @@ impl Placer<'_> {
             let Some(host) = self.hosts.get(&verdict.host) else {
                 return false;
             };
-            match able::cannot_take(self.inputs, server, Some(&seat.host), host, requested.as_ref()) {
+            let refusal = able::cannot_take(self.inputs, server, Some(&seat.host), host, requested.as_ref())
+                .or_else(|| joins_nobody(host, joins.as_ref()));
+            match refusal {
                 Some((filter, reason)) => {
                     whole.bar(&verdict.host, &reason);
                     if *host != seat.host {
@@ -148,7 +150,7 @@ impl Placer<'_> {
             }
             self.scheduler
                 .release(&source, &aside)
-                .expect("it was just put there");
+                .expect("it is just leaving there");
             self.scheduler
                 .force(&source, &before)
                 .expect("it was just released there");
@@ -188,6 +190,26 @@ impl Placer<'_> {
         self.placements.moves.insert(address.clone(), why);
     }
 
+    /// The hosts of those members of a server's affinity group that stay where they are, or have moved: whom it may
+    /// join for good. Nothing where it need not, or all others have yet to move.
+    fn home_of_group(&self, address: &Address, server: &ServerDiff) -> Option<BTreeSet<HostName>> {
+        let group = self.affinity_group(server)?;
+        let members = self.diff.servers.iter().filter(|(other, it)| {
+            *other != address && !self.pending.contains(*other) && self.affinity_group(it) == Some(group)
+        });
+        let hosts: BTreeSet<HostName> = members
+            .filter_map(|(other, _)| self.placements.hosts.get(other).cloned())
+            .collect();
+        (!hosts.is_empty()).then_some(hosts)
+    }
+
+    fn affinity_group<'b>(&self, server: &'b ServerDiff) -> Option<&'b Address> {
+        let spec = server.desired.as_ref().or(server.recorded.as_ref())?;
+        let group = spec.group.as_ref()?;
+        let policy = self.inputs.desired.groups.get(group)?.spec.policy;
+        (policy == GroupPolicy::Affinity).then_some(group)
+    }
+
     /// The host that a server was asked to go to.
     pub(super) fn requested(&self, address: &Address) -> Option<&HostName> {
         self.requested.get(address).copied()
@@ -200,6 +222,7 @@ impl Placer<'_> {
         source: &HostName,
         after: &Request,
         requested: Option<&HostName>,
+        joins: Option<&BTreeSet<HostName>>,
     ) -> Option<HostName> {
         let mut count = 4;
         loop {
@@ -207,10 +230,10 @@ impl Placer<'_> {
                 .scheduler
                 .ranked(&name_of(source), after, count)
                 .expect("a seat is on a host that the engine has");
-            let able = best
-                .iter()
-                .filter_map(|name| self.hosts.get(name))
-                .find(|host| able::cannot_take(self.inputs, server, Some(source), host, requested).is_none());
+            let able = best.iter().filter_map(|name| self.hosts.get(name)).find(|host| {
+                able::cannot_take(self.inputs, server, Some(source), host, requested).is_none()
+                    && joins_nobody(host, joins).is_none()
+            });
             if let Some(able) = able {
                 return Some(able.clone());
             }
@@ -220,6 +243,15 @@ impl Placer<'_> {
             count *= 16;
         }
     }
+}
+
+/// Why a server does not move to members of its group who will not stay there.
+fn joins_nobody(host: &HostName, joins: Option<&BTreeSet<HostName>>) -> Option<(&'static str, String)> {
+    let homeless = joins.is_some_and(|joins| !joins.contains(host));
+    homeless.then(|| {
+        let filter = Filter::GroupAffinity.name();
+        (filter, "no member of its group stays there".to_owned())
+    })
 }
 
 /// The first of the hosts with the highest weight.

@@ -7,7 +7,7 @@ use super::super::reason::Reason;
 use super::super::types::BlockedBy;
 use super::super::world::name_of;
 use super::carry::{Move, Start};
-use super::cast::Cast;
+use super::cast::{Cast, Sizes};
 use super::sequence::{Answer, Step, solve};
 use super::{Placer, able};
 use crate::placement::Scheduler;
@@ -38,8 +38,8 @@ enum Cells {
 
 impl<'a> Placer<'a> {
     /// Looks for moves in sequence where one after another in the order of addresses left somebody behind, or moved
-    /// more than it must.
-    pub(super) fn reorder(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>) {
+    /// more than it must. Whether what it found took the place of that.
+    pub(super) fn reorder(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>) -> bool {
         let blocked = &self.placements.blocked[start.blocked..];
         let stuck: Vec<Address> = blocked
             .iter()
@@ -50,55 +50,92 @@ impl<'a> Placer<'a> {
             .values()
             .filter(|why| matches!(why, Reason::NoRoomHere { .. }))
             .count();
-        if stuck.is_empty() && outgrown < 2 {
-            return;
+        // One that alone has outgrown its host moves, whatever else is done; beside others it may be enough that they do.
+        if stuck.is_empty() && (outgrown == 0 || movers.len() < 2) {
+            return false;
         }
         let seats = self.diff.servers.values().filter(|server| server.seat.is_some());
         if seats.count().saturating_mul(self.hosts.len()) <= WHOLE {
-            self.reorder_all(start, movers, &stuck);
-        } else if !stuck.is_empty() {
-            self.reorder_some(start, movers, &stuck);
+            return self.reorder_all(start, movers, &stuck);
         }
+        !stuck.is_empty() && self.reorder_some(start, movers, &stuck)
     }
 
-    /// The whole fleet at once: the fewest moves.
-    fn reorder_all(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>, stuck: &[Address]) {
+    /// The whole fleet at once: the fewest moves. Who grows where it is does so once all moves are made, which may
+    /// leave room for others in between.
+    fn reorder_all(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>, stuck: &[Address]) -> bool {
         let open: Vec<&Address> = movers
             .keys()
             .filter(|address| self.is_open(address, movers))
             .collect();
         let one_by_one = self.moved(movers).len();
-        let attempt = |placer: &Self, wanted: &BTreeSet<&Address>| -> Option<Vec<Move>> {
-            let hosts: Vec<HostName> = placer.hosts.values().cloned().collect();
-            let cast = placer.cast(&start.scheduler, hosts, movers, wanted, &BTreeMap::new())?;
-            placer.answer(&start.scheduler, &cast, movers, Cells::Asked)
+        let grown = std::mem::take(&mut self.grown);
+        let ungrown = self.before_growth(start, &grown);
+        let found = self.search_all(&ungrown, movers, stuck, &open);
+        let Some((wanted, moves)) = found.filter(|(_, moves)| !stuck.is_empty() || moves.len() < one_by_one)
+        else {
+            self.grown = grown;
+            return false;
+        };
+        self.take_over(&ungrown, movers, &wanted, &moves, &grown);
+        true
+    }
+
+    /// The moves of all that may move, or of as many as can.
+    fn search_all<'b>(
+        &self,
+        start: &Start,
+        movers: &BTreeMap<Address, Reason>,
+        stuck: &[Address],
+        open: &[&'b Address],
+    ) -> Option<(BTreeSet<&'b Address>, Vec<Move>)> {
+        let attempt = |wanted: &BTreeSet<&Address>| -> Option<Vec<Move>> {
+            let hosts: Vec<HostName> = self.hosts.values().cloned().collect();
+            let cast = self.cast(&start.scheduler, hosts, movers, wanted, &BTreeMap::new())?;
+            self.answer(&start.scheduler, &cast, movers, Cells::Asked)
         };
         let everybody: BTreeSet<&Address> = open.iter().copied().collect();
-        if let Some(moves) = attempt(self, &everybody) {
-            if !stuck.is_empty() || moves.len() < one_by_one {
-                self.take_over(start, movers, &everybody, &moves);
-            }
-            return;
+        if let Some(moves) = attempt(&everybody) {
+            return Some((everybody, moves));
         }
         // Not all together: whom the plain order placed keeps that, the others join one by one.
         let mut wanted: BTreeSet<&Address> = open.iter().copied().filter(|at| !stuck.contains(at)).collect();
         let mut found = None;
-        for address in open.into_iter().filter(|at| stuck.contains(at)).take(SEARCHES) {
+        for address in open
+            .iter()
+            .copied()
+            .filter(|at| stuck.contains(at))
+            .take(SEARCHES)
+        {
             wanted.insert(address);
-            match attempt(self, &wanted) {
+            match attempt(&wanted) {
                 Some(moves) => found = Some((wanted.clone(), moves)),
                 None => {
                     wanted.remove(address);
                 }
             }
         }
-        if let Some((wanted, moves)) = found {
-            self.take_over(start, movers, &wanted, &moves);
+        found
+    }
+
+    /// With those that grow where they are at their present sizes.
+    fn before_growth(&self, start: &Start, grown: &BTreeSet<Address>) -> Start {
+        let known = "who grows where it is is on one of the engine's hosts";
+        let mut scheduler = start.scheduler.clone();
+        for address in grown {
+            let seat = self.diff.servers[address].seat.as_ref().expect(known);
+            let Sizes { now, then } = self.sizes(address).expect(known);
+            scheduler.release(&name_of(&seat.host), &then).expect(known);
+            scheduler.force(&name_of(&seat.host), &now).expect(known);
+        }
+        Start {
+            scheduler,
+            blocked: start.blocked,
         }
     }
 
     /// A large fleet: those that the plain order placed go first, then room is looked for around each that is stuck.
-    fn reorder_some(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>, stuck: &[Address]) {
+    fn reorder_some(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>, stuck: &[Address]) -> bool {
         let mut moves = self.moved(movers);
         let mut wanted: BTreeSet<&Address> = movers
             .keys()
@@ -107,7 +144,7 @@ impl<'a> Placer<'a> {
         let mut scheduler = start.scheduler.clone();
         let mut at: BTreeMap<Address, HostName> = BTreeMap::new();
         if !self.replay(&mut scheduler, &moves, &mut at) {
-            return;
+            return false;
         }
         let mut helped = false;
         for address in stuck.iter().filter(|at| self.is_open(at, movers)).take(SEARCHES) {
@@ -127,8 +164,9 @@ impl<'a> Placer<'a> {
             }
         }
         if helped {
-            self.take_over(start, movers, &wanted, &moves);
+            self.take_over(start, movers, &wanted, &moves, &BTreeSet::new());
         }
+        helped
     }
 
     /// Whether a mover may move at all: its host is not closed.
@@ -142,7 +180,7 @@ impl<'a> Placer<'a> {
     }
 
     /// The moves that were chosen one by one.
-    fn moved(&self, movers: &BTreeMap<Address, Reason>) -> Vec<Move> {
+    pub(super) fn moved(&self, movers: &BTreeMap<Address, Reason>) -> Vec<Move> {
         let chosen = movers.keys().filter_map(|address| {
             let to = self.placements.chosen.get(address)?;
             let seat = self.diff.servers[address].seat.as_ref()?;

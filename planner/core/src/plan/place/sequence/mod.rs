@@ -12,6 +12,8 @@ mod tests;
 
 pub(super) use search::{Answer, solve};
 
+use std::collections::{BTreeMap, BTreeSet};
+
 /// Memory, disk, processors, and processors of a server's own, as the filters count them; where no filter asks for
 /// one, it is without end.
 pub(super) type Amount = [f64; 4];
@@ -110,9 +112,8 @@ impl Problem {
         let mut left: Vec<Vec<usize>> = vec![Vec::new(); self.hosts.len()];
         let mut came: Vec<Vec<usize>> = vec![Vec::new(); self.hosts.len()];
         let mut last: Vec<Option<usize>> = vec![None; self.servers.len()];
-        // Few fleets have servers that name others: only there each step is compared with all before it.
-        let mut of_steps = steps.iter().map(|step| &self.servers[step.server]);
-        let named = of_steps.any(|server| server.with.is_some() || !server.without.is_empty());
+        let acquainted = self.acquainted();
+        let mut of_server: Vec<Vec<usize>> = vec![Vec::new(); self.servers.len()];
         for (at, step) in steps.iter().enumerate() {
             let mut before: Vec<usize> = last[step.server].into_iter().collect();
             let tight = crowded[step.to] || self.servers[step.server].cells;
@@ -122,14 +123,16 @@ impl Problem {
             before.extend(came[step.to].iter().filter(joined));
             // Those that came for its company come before it leaves.
             before.extend(came[step.from].iter().filter(joined));
-            let told = |earlier: &usize| self.in_company(&steps[*earlier], step);
-            before.extend((0..if named { at } else { 0 }).filter(told));
+            let acquainted = acquainted.get(&step.server).into_iter().flatten();
+            let earlier = acquainted.flat_map(|other| &of_server[*other]);
+            before.extend(earlier.filter(|earlier| self.in_company(&steps[**earlier], step)));
             before.sort_unstable();
             before.dedup();
             waits.push(before);
             left[step.from].push(at);
             came[step.to].push(at);
             last[step.server] = Some(at);
+            of_server[step.server].push(at);
         }
         let growths = self
             .servers
@@ -144,6 +147,18 @@ impl Problem {
             steps: waits,
             growths,
         }
+    }
+
+    /// With each server those that it names and those that name it.
+    fn acquainted(&self) -> BTreeMap<usize, BTreeSet<usize>> {
+        let mut acquainted: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for (number, server) in self.servers.iter().enumerate() {
+            for other in server.with.iter().flatten().chain(&server.without) {
+                acquainted.entry(number).or_default().insert(*other);
+                acquainted.entry(*other).or_default().insert(number);
+            }
+        }
+        acquainted
     }
 
     fn same_group(&self, one: &Step, other: &Step) -> Option<Policy> {
