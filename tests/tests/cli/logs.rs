@@ -12,7 +12,7 @@ fn log_lines_say_when_how_grave_where_and_for_which_request() {
     let line = ran
         .stderr
         .lines()
-        .find(|line| line.contains("] reboot "))
+        .find(|line| line.contains("] reboot begins "))
         .unwrap_or_else(|| panic!("no line of the reboot: {}", ran.text()));
     let (head, rest) = line.split_once(" [").expect(line);
     let (request, rest) = rest.split_once("] ").expect(line);

@@ -102,6 +102,8 @@ async fn carry_out(
     request: &AgentRequest,
 ) -> Result<(), Failure> {
     let (events, mut answers) = mpsc::channel(64);
+    // A reboot that is over at once shows no phase.
+    tracing::info!(%host, "reboot begins");
     let call = agents.call(caller, operation, host, request, &events);
     let read = async {
         while let Some(event) = answers.recv().await {
