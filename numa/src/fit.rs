@@ -72,7 +72,7 @@ impl Beside<'static> {
 }
 
 /// Where one of a guest's cells is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seat {
     /// The host's cell, by position.
     pub(super) at: usize,

@@ -56,7 +56,7 @@ pub struct NumaCell {
 }
 
 /// What a guest takes of one of its host's cells.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CellUse {
     /// The host's cell.
     pub cell: u32,

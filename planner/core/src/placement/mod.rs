@@ -30,6 +30,7 @@ pub mod weighers;
 
 pub use batch::{BatchOutcome, Conflict, Gain, GivenUp, Method, Remedy, Unplaced};
 pub use config::{Isolation, Metrics, Profile, SchedulerConfig, Weights};
+pub(crate) use devices::Taken;
 pub use devices::{
     CellUse, CpuPolicy, Demand, DemandError, GuestCell, NumaCell, PageSize, Pages, PciDevice, PciPool,
     Seated, ThreadPolicy, Unfit,
@@ -42,6 +43,7 @@ pub use input::{
     Ratios, Request, Resident, Resources, Supported,
 };
 pub use record::{BatchPart, BatchRecord, DecisionRecord};
+pub(crate) use rooms::HostDevices;
 pub use rooms::{HostRoom, Promised};
 pub use scheduler::{Scheduler, UnknownHost};
 pub use text::paragraph;

@@ -2,10 +2,14 @@
 //! come next.
 
 use super::choose::room_for_many;
+use super::devices::{Demand, Devices, Taken};
 use super::explain::Refusal;
+use super::filters::{Depends, Filter};
 use super::index::Room;
 use super::input::{Name, Request};
 use super::scheduler::{Scheduler, UnknownHost};
+use super::state::{Fixed, HostIndex};
+use std::sync::Arc;
 
 /// What a host has promised, and may promise at its ratios: memory in MiB, disk in MiB, processors.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,14 +22,51 @@ pub struct Promised {
     pub asked: [bool; 3],
 }
 
-/// What is left of a host: memory, disk, processors, and processors to pin servers to; without end where no filter
-/// asks for one.
+/// What is left of a host: memory, disk, processors; without end where no filter asks for one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HostRoom {
     /// What several servers together may still take; below zero where too much is promised.
-    pub free: [f64; 4],
+    pub free: [f64; 3],
     /// The largest server that it may take at all.
-    pub largest: [f64; 4],
+    pub largest: [f64; 3],
+}
+
+/// What is left of one host's cells and devices, apart from its scheduler.
+#[derive(Debug, Clone)]
+pub(crate) struct HostDevices {
+    devices: Devices,
+    fixed: Arc<Fixed>,
+    host: HostIndex,
+}
+
+impl HostDevices {
+    /// Whether the filters that ask for them let a server have what it asks.
+    pub(crate) fn fit(&self, demand: &Demand) -> bool {
+        let terms = self.fixed.terms(self.host);
+        let asked = |filter: Filter| self.fixed.filters.contains(&filter);
+        let cells = demand.cells.is_empty()
+            || !asked(Filter::NumaTopology)
+            || self.devices.fit_cells(demand, &terms).is_ok();
+        let devices = demand.devices.is_empty()
+            || !asked(Filter::PciPassthrough)
+            || self.devices.fit_devices(demand, &terms).is_ok();
+        cells && devices
+    }
+
+    /// A server comes.
+    pub(crate) fn take(&mut self, server: &Name, demand: Option<&Demand>) {
+        self.devices.take(server, demand, &self.fixed.terms(self.host));
+    }
+
+    /// A server leaves.
+    pub(crate) fn give_back(&mut self, server: &Name) {
+        self.devices.give_back(server);
+    }
+
+    /// What a server took, if anything.
+    pub(crate) fn taken(&self, server: &Name) -> Option<&Taken> {
+        self.devices.taken(server)
+    }
 }
 
 impl Scheduler {
@@ -41,14 +82,28 @@ impl Scheduler {
         let Room { ram, disk, vcpus } = room_for_many(&ask);
         let limit = |asked: bool, amount: u64| if asked { amount as f64 } else { f64::INFINITY };
         Ok(HostRoom {
-            free: [ram, disk, vcpus, self.world.free_dedicated(index)],
+            free: [ram, disk, vcpus],
             largest: [
                 limit(asks.ram, capacity.ram_mib),
                 limit(asks.disk, capacity.disk_mib),
                 limit(asks.vcpus, capacity.vcpus),
-                f64::INFINITY,
             ],
         })
+    }
+
+    /// What is left of a host's cells and devices; nothing where no filter asks for them.
+    ///
+    /// # Errors
+    /// There is no such host.
+    pub(crate) fn host_devices(&self, host: &Name) -> Result<Option<HostDevices>, UnknownHost> {
+        let host = self.index(host)?;
+        let mut filters = self.world.fixed.filters.iter();
+        let asked = filters.any(|filter| filter.row().depends == Depends::Devices);
+        Ok(asked.then(|| HostDevices {
+            devices: self.world.sides.devices(host).clone(),
+            fixed: Arc::clone(&self.world.fixed),
+            host,
+        }))
     }
 
     /// What a host has promised, whether a filter asks for it or not.

@@ -160,7 +160,7 @@ fn noted(request: &Request) -> Noted<'_> {
 
 impl Fixed {
     /// What a host's cells and devices are asked for beside the demand.
-    fn terms(&self, host: HostIndex) -> Terms<'_> {
+    pub(super) fn terms(&self, host: HostIndex) -> Terms<'_> {
         let ratios = self.hosts[host].host.ratios;
         Terms {
             limits: NumaLimits {
@@ -183,7 +183,7 @@ pub(crate) struct World {
     pub(crate) fixed: Arc<Fixed>,
     usage: Vec<Usage>,
     members: Vec<Members>,
-    sides: Sides,
+    pub(super) sides: Sides,
 }
 
 impl World {
@@ -314,15 +314,6 @@ impl World {
             self.members[group].remove(host);
         }
         self.sides.leave(host, &request.name);
-    }
-
-    /// How many processors of a host servers may still be pinned to; without end where no filter asks for it.
-    pub(crate) fn free_dedicated(&self, host: HostIndex) -> f64 {
-        if self.fixed.filters.contains(&Filter::NumaTopology) {
-            self.sides.devices(host).free_dedicated() as f64
-        } else {
-            f64::INFINITY
-        }
     }
 
     pub(crate) fn usage_of(&self, host: HostIndex) -> Usage {

@@ -84,8 +84,9 @@ pub(crate) struct Devices {
     seated: Arc<BTreeMap<Name, Seated>>,
 }
 
-#[derive(Debug, Clone)]
-struct Taken {
+/// What a server took of a host's cells and devices.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Taken {
     seats: Vec<Seat>,
     devices: Vec<(usize, u64)>,
 }
@@ -125,9 +126,9 @@ impl Devices {
         self.pools.iter().map(|pool| pool.free).sum()
     }
 
-    /// Processors that servers may still be pinned to.
-    pub(crate) fn free_dedicated(&self) -> usize {
-        self.cells.free_dedicated()
+    /// What the server took, if anything.
+    pub(crate) fn taken(&self, server: &Name) -> Option<&Taken> {
+        self.taken.get(server)?.last()
     }
 
     /// As Nova's NUMATopologyFilter.

@@ -56,17 +56,6 @@ impl Placer<'_> {
         })
     }
 
-    /// Whether the host where a move goes passes every filter, the fleet being as it is after earlier moves.
-    pub(super) fn passes(
-        &self,
-        scheduler: &Scheduler,
-        step: &Move,
-        at: &BTreeMap<Address, HostName>,
-    ) -> bool {
-        let (mut fleet, mut at) = (scheduler.clone(), at.clone());
-        self.replay(&mut fleet, std::slice::from_ref(step), &mut at)
-    }
-
     /// Whether the moves that even the hosts out could be taken over in the order in which they were found.
     pub(super) fn follow(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>) -> bool {
         if self.diff.options.balance.is_none() {

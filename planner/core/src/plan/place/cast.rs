@@ -3,14 +3,15 @@
 use super::super::demand::larger as larger_demand;
 use super::super::reason::Reason;
 use super::super::world::{larger, name_of};
-use super::sequence::{Amount, Host, Policy, Problem, Server};
+use super::sequence::{Amount, Cells, Host, Policy, Problem, Server};
 use super::{Placer, able};
 use crate::diff::{ServerDiff, ServerStep};
 use crate::model::GroupPolicy;
 use crate::placement::filters::Depends;
-use crate::placement::{CpuPolicy, Name, Request, Resources, Scheduler};
+use crate::placement::{HostDevices, Name, Request, Resources, Scheduler};
 use drover_types::{Address, HostName};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What the search is about: the hosts and servers behind its numbers.
 pub(super) struct Cast {
@@ -53,10 +54,7 @@ fn amount(request: &Request) -> Amount {
         ram_mib,
         disk_mib,
     } = request.wants;
-    let cells = request.demand.iter().flat_map(|demand| &demand.cells);
-    let own = cells.filter(|cell| cell.policy == CpuPolicy::Dedicated);
-    let own: u64 = own.map(|cell| cell.vcpus).sum();
-    [ram_mib as f64, disk_mib as f64, vcpus as f64, own as f64]
+    [ram_mib as f64, disk_mib as f64, vcpus as f64]
 }
 
 impl Placer<'_> {
@@ -171,6 +169,11 @@ impl Placer<'_> {
         reach: impl Fn(&Address, &ServerDiff, &HostName, &Request) -> Reach,
     ) -> Option<Cast> {
         let number: BTreeMap<&HostName, usize> = hosts.iter().zip(0..).collect();
+        let devices: Option<Vec<Option<Arc<HostDevices>>>> = hosts
+            .iter()
+            .map(|host| Some(scheduler.host_devices(&name_of(host)).ok()?.map(Arc::new)))
+            .collect();
+        let devices = devices?;
         let mut groups: BTreeMap<Name, usize> = BTreeMap::new();
         let mut policies = Vec::new();
         let mut addresses = Vec::new();
@@ -197,6 +200,9 @@ impl Placer<'_> {
                 }))
             });
             addresses.push(address.clone());
+            let taken = devices[here].as_ref();
+            let taken = taken.and_then(|devices| devices.taken(&name_of(address)));
+            let has_cells = now.demand.is_some() || then.demand.is_some() || taken.is_some();
             let moved = at.contains_key(address);
             servers.push(Server {
                 at: here,
@@ -205,7 +211,11 @@ impl Placer<'_> {
                 may,
                 group,
                 movable,
-                cells: now.demand.is_some() || then.demand.is_some(),
+                cells: has_cells.then(|| Cells {
+                    name: name_of(address),
+                    now: if moved { then.demand.clone() } else { now.demand },
+                    then: then.demand,
+                }),
                 with: None,
                 without: Vec::new(),
             });
@@ -229,11 +239,13 @@ impl Placer<'_> {
         }
         let rooms: Option<Vec<Host>> = hosts
             .iter()
-            .map(|host| {
+            .zip(devices)
+            .map(|(host, devices)| {
                 let room = scheduler.room(&name_of(host)).ok()?;
                 Some(Host {
                     free: room.free,
                     largest: room.largest,
+                    devices,
                 })
             })
             .collect();

@@ -8,7 +8,7 @@ use super::super::types::BlockedBy;
 use super::super::world::name_of;
 use super::carry::{Move, Start};
 use super::cast::{Cast, Sizes};
-use super::sequence::{Answer, Step, solve};
+use super::sequence::{Answer, solve};
 use super::{Placer, able};
 use crate::placement::Scheduler;
 use drover_types::{Address, HostName};
@@ -25,16 +25,6 @@ const BUDGET: u64 = 400_000;
 
 /// How many servers are given a search of their own where all together cannot be moved.
 const SEARCHES: usize = 16;
-
-/// How a search takes the NUMA cells of hosts, and their devices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cells {
-    /// The filters are asked at every step of a server that wants some.
-    Asked,
-    /// Processors to pin servers to are counted by whole hosts: in a large fleet asking costs a copy of it at every
-    /// turn.
-    Counted,
-}
 
 impl<'a> Placer<'a> {
     /// Looks for moves in sequence where one after another in the order of addresses left somebody behind, or moved
@@ -92,7 +82,7 @@ impl<'a> Placer<'a> {
         let attempt = |wanted: &BTreeSet<&Address>| -> Option<Vec<Move>> {
             let hosts: Vec<HostName> = self.hosts.values().cloned().collect();
             let cast = self.cast(&start.scheduler, hosts, movers, wanted, &BTreeMap::new())?;
-            self.answer(&start.scheduler, &cast, movers, Cells::Asked)
+            self.answer(&start.scheduler, &cast, movers)
         };
         let everybody: BTreeSet<&Address> = open.iter().copied().collect();
         if let Some(moves) = attempt(&everybody) {
@@ -154,7 +144,7 @@ impl<'a> Placer<'a> {
             };
             let found = self
                 .cast(&scheduler, hosts, movers, &only, &at)
-                .and_then(|cast| self.answer(&scheduler, &cast, movers, Cells::Counted));
+                .and_then(|cast| self.answer(&scheduler, &cast, movers));
             if let Some(more) = found
                 && self.replay(&mut scheduler, &more, &mut at)
             {
@@ -194,7 +184,7 @@ impl<'a> Placer<'a> {
     }
 
     /// The hosts that matter for a server without room: those that may hold it, those that may take what leaves
-    /// them, and where its group is; the emptiest first.
+    /// them, and where its group is and the company that it asks for; the emptiest first.
     fn around(
         &self,
         scheduler: &Scheduler,
@@ -228,6 +218,11 @@ impl<'a> Placer<'a> {
             });
             hosts.extend(members.filter_map(|(member, server)| self.where_is(member, server, at)));
         }
+        if !then.same_host.is_empty() {
+            let company = self.diff.servers.iter();
+            let company = company.filter(|(other, _)| then.same_host.contains(&name_of(other)));
+            hosts.extend(company.filter_map(|(other, server)| self.where_is(other, server, at)));
+        }
         Some(hosts.into_iter().collect())
     }
 
@@ -236,34 +231,18 @@ impl<'a> Placer<'a> {
         scheduler: &Scheduler,
         cast: &Cast,
         movers: &BTreeMap<Address, Reason>,
-        cells: Cells,
     ) -> Option<Vec<Move>> {
-        let named = |step: &Step| Move {
-            address: cast.servers[step.server].clone(),
-            from: cast.hosts[step.from].clone(),
-            to: cast.hosts[step.to].clone(),
-        };
-        // The fleet after the steps that were asked about last.
-        let mut after: Option<(Vec<Step>, Scheduler, BTreeMap<Address, HostName>)> = None;
-        let mut passes = |path: &[Step], step: Step| {
-            match cells {
-                Cells::Asked => {}
-                Cells::Counted => return true,
-            }
-            if after.as_ref().is_none_or(|(steps, _, _)| steps != path) {
-                let (mut fleet, mut at) = (scheduler.clone(), BTreeMap::new());
-                let moves: Vec<Move> = path.iter().map(named).collect();
-                // Others than those with cells were only counted; the answer as a whole is asked in the end.
-                self.replay(&mut fleet, &moves, &mut at);
-                after = Some((path.to_vec(), fleet, at));
-            }
-            let (_, fleet, at) = after.as_ref().expect("it was just made");
-            self.passes(fleet, &named(&step), at)
-        };
-        let Answer::Steps { steps } = solve(&cast.problem, BUDGET, &mut passes) else {
+        let Answer::Steps { steps } = solve(&cast.problem, BUDGET) else {
             return None;
         };
-        let moves: Vec<Move> = steps.iter().map(named).collect();
+        let moves: Vec<Move> = steps
+            .iter()
+            .map(|step| Move {
+                address: cast.servers[step.server].clone(),
+                from: cast.hosts[step.from].clone(),
+                to: cast.hosts[step.to].clone(),
+            })
+            .collect();
         debug_assert!(moves.iter().all(|step| movers.contains_key(&step.address)
             || able::may_help(self.inputs, &step.address, &self.diff.servers[&step.address])));
         self.replay(&mut scheduler.clone(), &moves, &mut BTreeMap::new())

@@ -3,6 +3,7 @@
 use super::super::tests::plan;
 use super::super::text::{Style, render};
 use super::super::{BlockedBy, Plan, PlanOptions};
+use super::moves_tests;
 use crate::model::{DesiredFleet, GroupPolicy, ObservedFleet, PlacementHints, RecordedFleet};
 use crate::testing::{address, desired, host, observed, with_aggregate, with_group, with_hosts, with_server};
 use drover_types::ByteSize;
@@ -163,4 +164,38 @@ fn a_group_may_hold_as_many_on_a_host_as_its_rule_says() {
     }
     let plan = plan_of(&fleet, &observed(&["n1", "n2"]));
     assert_eq!((plan.placements.len(), plan.blocked.len()), (4, 1));
+}
+
+/// In a fleet too large to be searched as a whole, the hosts that are looked at are those with room, and that of the
+/// company that it asks for: there is none for both, so they go elsewhere.
+#[test]
+fn the_host_of_its_company_is_looked_at_however_full_it_is() {
+    let hosts: Vec<String> = (10..40).map(|number| format!("n{number}")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let others: Vec<(String, u64)> = (12..40).map(|host| (format!("server.o{host}"), 1024)).collect();
+    let mut servers = vec![
+        ("server.friend", 2048),
+        ("server.big", 4096),
+        ("server.lost", 1024),
+    ];
+    servers.extend(others.iter().map(|(at, mib)| (at.as_str(), *mib)));
+    let mut fleet = moves_tests::fleet(&hosts, &servers);
+    let mut seats = vec![
+        ("server.friend", "n10"),
+        ("server.big", "n10"),
+        ("server.lost", "n11"),
+    ];
+    seats.extend(
+        others
+            .iter()
+            .zip(&hosts[2..])
+            .map(|((at, _), host)| (at.as_str(), *host)),
+    );
+    fleet.scheduler.filters.push("SameHostFilter".to_owned());
+    let lost = fleet.servers.get_mut(&address("server.lost")).expect("declared");
+    lost.spec.hints.same_host = [address("server.friend")].into();
+    let world = moves_tests::seated(&fleet, &seats);
+    moves_tests::drain(&mut fleet, &["n11"]);
+    let moves = moves_tests::moves(&moves_tests::plan_of(&fleet, &world));
+    assert_eq!(moves, ["server.friend n10→n12", "server.lost n11→n12"]);
 }

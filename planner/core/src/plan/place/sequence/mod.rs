@@ -2,8 +2,8 @@
 //!
 //! A server that moves takes room on both hosts until it has arrived. What must leave a full or crowded host may
 //! so need others to go first, or a third host on the way. This is a best-first search (A*) over who is where: its
-//! answer has the fewest moves whenever it ends within its budget, and it is the same for the same input. It knows
-//! hosts and servers by number only; what they are is `super::reorder`'s to say.
+//! answer has the fewest moves whenever it ends within its budget, and it is the same for the same input. It knows hosts
+//! and servers by number only; what they are is `super::reorder`'s to say.
 
 mod search;
 mod state;
@@ -12,11 +12,12 @@ mod tests;
 
 pub(super) use search::{Answer, solve};
 
+use crate::placement::{Demand, HostDevices, Name};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-/// Memory, disk, processors, and processors of a server's own, as the filters count them; where no filter asks for
-/// one, it is without end.
-pub(super) type Amount = [f64; 4];
+/// Memory, disk and processors, as the filters count them; where no filter asks for one, it is without end.
+pub(super) type Amount = [f64; 3];
 
 /// A host.
 #[derive(Debug, Clone)]
@@ -25,6 +26,19 @@ pub(super) struct Host {
     pub(super) free: Amount,
     /// The largest server that it may take at all.
     pub(super) largest: Amount,
+    /// What is left of its cells and devices, where filters ask for them.
+    pub(super) devices: Option<Arc<HostDevices>>,
+}
+
+/// What a server asks of cells and devices, or has of them without asking.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Cells {
+    /// Under which hosts know it.
+    pub(super) name: Name,
+    /// What it asks as it is.
+    pub(super) now: Option<Arc<Demand>>,
+    /// What it asks once it has moved, or has grown where it is.
+    pub(super) then: Option<Arc<Demand>>,
 }
 
 /// A server that is on one of the hosts.
@@ -42,13 +56,19 @@ pub(super) struct Server {
     pub(super) group: Option<usize>,
     /// Whether it may be moved.
     pub(super) movable: bool,
-    /// Whether it asks for NUMA cells, of which amounts do not tell all: it takes nothing for granted that others
-    /// leave.
-    pub(super) cells: bool,
+    /// Where it has to do with cells: these are not amounts, and what fits beside what depends on who came first.
+    pub(super) cells: Option<Cells>,
     /// Where it asks for the company of others: on a host of one of these alone.
     pub(super) with: Option<Vec<usize>>,
     /// On no host of one of these.
     pub(super) without: Vec<usize>,
+}
+
+impl Server {
+    /// Whether it is to have another size, or other cells.
+    fn grows(&self) -> bool {
+        self.then != self.now || self.cells.as_ref().is_some_and(|cells| cells.then != cells.now)
+    }
 }
 
 /// What a group asks for, always.
@@ -89,7 +109,7 @@ impl Problem {
     /// What each step and each growth must wait for. Where all that comes to a host fits beside all that is there,
     /// nothing waits for room.
     pub(super) fn waits(&self, steps: &[Step]) -> Waits {
-        let mut arrives = vec![[0.0; 4]; self.hosts.len()];
+        let mut arrives = vec![[0.0; 3]; self.hosts.len()];
         for step in steps {
             let size = self.servers[step.server].then;
             add(&mut arrives[step.to], &size);
@@ -116,13 +136,19 @@ impl Problem {
         let mut of_server: Vec<Vec<usize>> = vec![Vec::new(); self.servers.len()];
         for (at, step) in steps.iter().enumerate() {
             let mut before: Vec<usize> = last[step.server].into_iter().collect();
-            let tight = crowded[step.to] || self.servers[step.server].cells;
+            let in_cells = self.in_cells(step);
+            let tight = crowded[step.to] || in_cells;
             let makes_way = |earlier: &&usize| tight || self.kept_apart(&steps[**earlier], step);
             before.extend(left[step.to].iter().filter(makes_way));
             let joined = |earlier: &&usize| self.kept_together(&steps[**earlier], step);
             before.extend(came[step.to].iter().filter(joined));
             // Those that came for its company come before it leaves.
             before.extend(came[step.from].iter().filter(joined));
+            if in_cells {
+                // As they were chosen: what one finds in cells depends on who is there, and on who was.
+                let both = came[step.to].iter().chain(&came[step.from]);
+                before.extend(both.filter(|earlier| self.in_cells(&steps[**earlier])));
+            }
             let acquainted = acquainted.get(&step.server).into_iter().flatten();
             let earlier = acquainted.flat_map(|other| &of_server[*other]);
             before.extend(earlier.filter(|earlier| self.in_company(&steps[**earlier], step)));
@@ -139,14 +165,25 @@ impl Problem {
             .iter()
             .enumerate()
             .filter(|(at, server)| {
-                !moved[*at] && server.then != server.now && (crowded[server.at] || server.cells)
+                let crowded = crowded[server.at] || server.cells.is_some();
+                !moved[*at] && server.grows() && crowded
             })
-            .map(|(at, server)| (at, left[server.at].clone()))
+            .map(|(at, server)| {
+                let mut before = left[server.at].clone();
+                let came = came[server.at].iter().copied();
+                before.extend(came.filter(|step| server.cells.is_some() && self.in_cells(&steps[*step])));
+                before.sort_unstable();
+                (at, before)
+            })
             .collect();
         Waits {
             steps: waits,
             growths,
         }
+    }
+
+    fn in_cells(&self, step: &Step) -> bool {
+        self.servers[step.server].cells.is_some()
     }
 
     /// With each server those that it names and those that name it.

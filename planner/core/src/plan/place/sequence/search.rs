@@ -1,6 +1,6 @@
 //! Best-first search for the fewest moves.
 
-use super::state::{Spot, State};
+use super::state::{Places, State};
 use super::{Problem, Step};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -27,20 +27,15 @@ struct Reached {
     moves: usize,
 }
 
-/// Looks for the fewest moves. `budget` bounds the questions "may this server go to that host". What amounts do not
-/// tell of a server that asks for cells, `passes` does: whether it may make a step after those of the way there.
-pub(in super::super) fn solve(
-    problem: &Problem,
-    budget: u64,
-    passes: &mut dyn FnMut(&[Step], Step) -> bool,
-) -> Answer {
+/// Looks for the fewest moves. `budget` bounds the questions "may this server go to that host".
+pub(in super::super) fn solve(problem: &Problem, budget: u64) -> Answer {
     let mut reached = vec![Reached {
         parent: None,
         step: None,
         moves: 0,
     }];
     let first = State::first(problem);
-    let mut best: BTreeMap<Vec<Spot>, usize> = BTreeMap::from([(first.at.clone(), 0)]);
+    let mut best: BTreeMap<Places, usize> = BTreeMap::from([(first.places.clone(), 0)]);
     // Fewest moves in all first; among equals those that are nearest to the end, then those found first.
     let mut open = BinaryHeap::from([Reverse((first.at_least(problem), 0, 0_usize))]);
     // Of two ways with as many moves the one that begins with less to copy is found first.
@@ -50,14 +45,15 @@ pub(in super::super) fn solve(
     let mut spent = 0_u64;
     let cost = (problem.servers.len() as u64 * problem.hosts.len() as u64).max(1);
     while let Some(Reverse((_, _, number))) = open.pop() {
-        let path = way(&reached, number);
-        let state = replay(problem, &first, &path);
-        if best.get(&state.at) != Some(&reached[number].moves) {
+        let state = replay(problem, &first, &reached, number);
+        if best.get(&state.places) != Some(&reached[number].moves) {
             // A shorter way to the same was found since.
             continue;
         }
         if state.at_least(problem) == 0 {
-            return Answer::Steps { steps: path };
+            return Answer::Steps {
+                steps: way(&reached, number),
+            };
         }
         spent += cost;
         if spent > budget {
@@ -76,14 +72,11 @@ pub(in super::super) fn solve(
                 }
                 let mut next = state.clone();
                 next.make(problem, step);
-                if best.get(&next.at).is_some_and(|known| *known <= moves) {
-                    continue;
-                }
-                if problem.servers[server].cells && !passes(&path, step) {
+                if best.get(&next.places).is_some_and(|known| *known <= moves) {
                     continue;
                 }
                 let left = next.at_least(problem);
-                best.insert(next.at, moves);
+                best.insert(next.places, moves);
                 reached.push(Reached {
                     parent: Some(number),
                     step: Some(step),
@@ -107,10 +100,10 @@ fn way(reached: &[Reached], number: usize) -> Vec<Step> {
     steps
 }
 
-fn replay(problem: &Problem, first: &State, path: &[Step]) -> State {
+fn replay(problem: &Problem, first: &State, reached: &[Reached], number: usize) -> State {
     let mut state = first.clone();
-    for step in path {
-        state.make(problem, *step);
+    for step in way(reached, number) {
+        state.make(problem, step);
     }
     state
 }

@@ -1,36 +1,27 @@
 //! Who is where at one moment: what may move next, and how many moves are still needed at least.
 
-use super::{Amount, Policy, Problem, Server, Step, add, difference, fits, take};
+use super::{Amount, Cells, Policy, Problem, Server, Step, add, difference, fits, take};
+use crate::placement::{HostDevices, Taken};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-/// Where a server is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Spot {
-    host: u16,
-    /// It is on its first host again, and has taken its later size along: another state than before it left.
-    back: bool,
-}
-
-impl Spot {
-    fn first(server: &Server) -> Self {
-        Self {
-            host: narrow(server.at),
-            back: false,
-        }
-    }
-
-    fn reached(server: &Server, host: usize) -> Self {
-        Self {
-            host: narrow(host),
-            back: host == server.at && server.then != server.now,
-        }
-    }
+/// Who is where: all that later moves depend on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Places {
+    /// Each server's host.
+    at: Vec<u16>,
+    /// Those that left their host and came back: they have their later size there.
+    back: BTreeSet<usize>,
+    /// What those that have moved took of cells and devices where they are.
+    seats: BTreeMap<usize, Taken>,
 }
 
 /// Who is where, and what is left of each host.
 #[derive(Debug, Clone)]
 pub(super) struct State {
-    pub(super) at: Vec<Spot>,
+    pub(super) places: Places,
     free: Vec<Amount>,
+    devices: Vec<Option<Arc<HostDevices>>>,
 }
 
 fn narrow(host: usize) -> u16 {
@@ -40,18 +31,18 @@ fn narrow(host: usize) -> u16 {
 impl State {
     pub(super) fn first(problem: &Problem) -> Self {
         Self {
-            at: problem.servers.iter().map(Spot::first).collect(),
+            places: Places {
+                at: problem.servers.iter().map(|server| narrow(server.at)).collect(),
+                back: BTreeSet::new(),
+                seats: BTreeMap::new(),
+            },
             free: problem.hosts.iter().map(|host| host.free).collect(),
+            devices: problem.hosts.iter().map(|host| host.devices.clone()).collect(),
         }
     }
 
     pub(super) fn host_of(&self, server: usize) -> usize {
-        usize::from(self.at[server].host)
-    }
-
-    /// Whether a server still is as large as it was at first.
-    fn is_as_it_was(&self, problem: &Problem, server: usize) -> bool {
-        self.at[server] == Spot::first(&problem.servers[server])
+        usize::from(self.places.at[server])
     }
 
     /// Whether the move keeps every rule, while it lasts and when it is done.
@@ -65,6 +56,15 @@ impl State {
             && fits(&server.then, &self.free[step.to])
             && self.company_allows(server, step)
             && self.group_allows(problem, step)
+            && self.cells_allow(server, step)
+    }
+
+    fn cells_allow(&self, server: &Server, step: Step) -> bool {
+        let demand = server.cells.as_ref().and_then(|cells| cells.then.as_ref());
+        let devices = self.devices[step.to].as_ref();
+        devices
+            .zip(demand)
+            .is_none_or(|(devices, demand)| devices.fit(demand))
     }
 
     fn company_allows(&self, server: &Server, step: Step) -> bool {
@@ -94,14 +94,47 @@ impl State {
     pub(super) fn make(&mut self, problem: &Problem, step: Step) {
         let server = &problem.servers[step.server];
         // What has moved before has its later size already.
-        let size = if self.is_as_it_was(problem, step.server) {
+        let was_back = self.places.back.remove(&step.server);
+        let size = if step.from == server.at && !was_back {
             server.now
         } else {
             server.then
         };
+        if step.to == server.at && server.grows() {
+            self.places.back.insert(step.server);
+        }
         add(&mut self.free[step.from], &size);
         take(&mut self.free[step.to], &server.then);
-        self.at[step.server] = Spot::reached(server, step.to);
+        self.places.at[step.server] = narrow(step.to);
+        let Some(cells) = &server.cells else {
+            return;
+        };
+        if let Some(devices) = &mut self.devices[step.from] {
+            Arc::make_mut(devices).give_back(&cells.name);
+        }
+        self.places.seats.remove(&step.server);
+        if let Some(devices) = &mut self.devices[step.to] {
+            let devices = Arc::make_mut(devices);
+            devices.take(&cells.name, cells.then.as_deref());
+            let taken = devices.taken(&cells.name);
+            self.places
+                .seats
+                .extend(taken.map(|taken| (step.server, taken.clone())));
+        }
+    }
+
+    /// Whether the cells of a host hold those that grow there, one after another.
+    fn cells_hold(&self, host: usize, growing: &[&Cells]) -> bool {
+        let Some(devices) = self.devices[host].as_ref().filter(|_| !growing.is_empty()) else {
+            return true;
+        };
+        let mut devices = HostDevices::clone(devices);
+        growing.iter().all(|cells| {
+            devices.give_back(&cells.name);
+            let fit = cells.then.as_ref().is_none_or(|demand| devices.fit(demand));
+            devices.take(&cells.name, cells.then.as_deref());
+            fit
+        })
     }
 
     /// The fewest moves that can be enough; zero exactly where everything is in order.
@@ -112,7 +145,8 @@ impl State {
         let mut stays: Vec<Vec<usize>> = vec![vec![0; hosts]; problem.groups.len()];
         let mut members = vec![0_usize; problem.groups.len()];
         let mut leaving = vec![0_usize; problem.groups.len()];
-        let mut grows = vec![[0.0; 4]; hosts];
+        let mut grows = vec![[0.0; 3]; hosts];
+        let mut grow_in_cells: Vec<Vec<&Cells>> = vec![Vec::new(); hosts];
         for (number, server) in problem.servers.iter().enumerate() {
             let host = self.host_of(number);
             let must = server.movable && !server.may[host];
@@ -127,8 +161,9 @@ impl State {
                 counted += 1;
                 leaves[host] = true;
             }
-            if self.is_as_it_was(problem, number) {
+            if host == server.at && !self.places.back.contains(&number) {
                 add(&mut grows[host], &difference(&server.then, &server.now));
+                grow_in_cells[host].extend(server.cells.iter().filter(|cells| cells.then != cells.now));
             }
         }
         for (group, policy) in problem.groups.iter().enumerate() {
@@ -156,7 +191,8 @@ impl State {
         let overfull = (0..hosts).filter(|host| {
             let grows = &grows[*host];
             let more = grows.iter().any(|amount| *amount > 0.0);
-            more && !leaves[*host] && !fits(grows, &self.free[*host])
+            let crowded = || more && !fits(grows, &self.free[*host]);
+            !leaves[*host] && (crowded() || !self.cells_hold(*host, &grow_in_cells[*host]))
         });
         counted + overfull.count()
     }
