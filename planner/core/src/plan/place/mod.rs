@@ -134,6 +134,8 @@ struct Placer<'a> {
     credited: bool,
     deletions_on: BTreeSet<HostName>,
     emptying_failed: BTreeMap<HostName, Address>,
+    /// The members of every affinity group.
+    together: BTreeMap<&'a Address, Vec<&'a Address>>,
     /// Movers for which no host was looked for yet.
     pending: BTreeSet<Address>,
     /// Servers that take their new size where they are.
@@ -175,6 +177,7 @@ impl<'a> Placer<'a> {
             credited: false,
             deletions_on: BTreeSet::new(),
             emptying_failed: BTreeMap::new(),
+            together: moves::together(inputs, &diff.servers),
             pending: BTreeSet::new(),
             grown: BTreeSet::new(),
             placements: Placements {

@@ -1,5 +1,6 @@
 //! Servers that leave their host: each goes to the best host that its filters and its frozen guest allow.
 
+use super::super::build::Inputs;
 use super::super::demand::larger as larger_demand;
 use super::super::reason::Reason;
 use super::super::types::{Blocked, BlockedBy, HostRejection};
@@ -10,7 +11,7 @@ use crate::diff::ServerDiff;
 use crate::model::GroupPolicy;
 use crate::placement::{Explanation, Filter, Name, Remedy, Request};
 use drover_types::{Address, HostName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The host that a reason wants emptied.
 fn emptied(why: &Reason) -> Option<&HostName> {
@@ -193,21 +194,14 @@ impl Placer<'_> {
     /// The hosts of those members of a server's affinity group that stay where they are, or have moved: whom it may
     /// join for good. Nothing where it need not, or all others have yet to move.
     fn home_of_group(&self, address: &Address, server: &ServerDiff) -> Option<BTreeSet<HostName>> {
-        let group = self.affinity_group(server)?;
-        let members = self.diff.servers.iter().filter(|(other, it)| {
-            *other != address && !self.pending.contains(*other) && self.affinity_group(it) == Some(group)
-        });
-        let hosts: BTreeSet<HostName> = members
-            .filter_map(|(other, _)| self.placements.hosts.get(other).cloned())
+        let members = self.together.get(affinity_group(self.inputs, server)?)?;
+        let settled = members
+            .iter()
+            .filter(|other| **other != address && !self.pending.contains(**other));
+        let hosts: BTreeSet<HostName> = settled
+            .filter_map(|other| self.placements.hosts.get(*other).cloned())
             .collect();
         (!hosts.is_empty()).then_some(hosts)
-    }
-
-    fn affinity_group<'b>(&self, server: &'b ServerDiff) -> Option<&'b Address> {
-        let spec = server.desired.as_ref().or(server.recorded.as_ref())?;
-        let group = spec.group.as_ref()?;
-        let policy = self.inputs.desired.groups.get(group)?.spec.policy;
-        (policy == GroupPolicy::Affinity).then_some(group)
     }
 
     /// The host that a server was asked to go to.
@@ -243,6 +237,27 @@ impl Placer<'_> {
             count *= 16;
         }
     }
+}
+
+/// The members of every affinity group.
+pub(super) fn together<'a>(
+    inputs: &'a Inputs<'_>,
+    servers: &'a BTreeMap<Address, ServerDiff>,
+) -> BTreeMap<&'a Address, Vec<&'a Address>> {
+    let mut together: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
+    for (address, server) in servers {
+        if let Some(group) = affinity_group(inputs, server) {
+            together.entry(group).or_default().push(address);
+        }
+    }
+    together
+}
+
+fn affinity_group<'a>(inputs: &Inputs<'_>, server: &'a ServerDiff) -> Option<&'a Address> {
+    let spec = server.desired.as_ref().or(server.recorded.as_ref())?;
+    let group = spec.group.as_ref()?;
+    let policy = inputs.desired.groups.get(group)?.spec.policy;
+    (policy == GroupPolicy::Affinity).then_some(group)
 }
 
 /// Why a server does not move to members of its group who will not stay there.

@@ -3,11 +3,13 @@
 mod carry_out;
 mod case;
 
+use super::super::ActionKind;
 use super::moves_tests::moves;
 use crate::model::GroupPolicy;
 use carry_out::carry_out;
 use case::{Case, OFFERED_MIB, Server};
 use drover_numa::CellUse;
+use drover_types::OperationId;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -254,4 +256,28 @@ fn a_cell_is_cleared_for_one_who_needs_all_of_it() {
     case.servers[2].with = [0].into();
     case.drained[1] = true;
     assert_eq!(proven(&case), ["server.s1 n1→n3", "server.s2 n2→n1"]);
+}
+
+/// Two come to a member that stays: neither waits for the other.
+#[test]
+fn who_comes_to_one_that_stays_waits_for_nobody() {
+    let mut case = case_of(
+        4,
+        vec![server(2, 1024, 0), server(3, 1024, 0), server(0, 1024, 0)],
+    );
+    case.policy = GroupPolicy::Affinity;
+    case.servers.iter_mut().for_each(|server| server.is_member = true);
+    assert_eq!(proven(&case).len(), 2);
+    let plan = case.plan();
+    let migrations: BTreeSet<OperationId> = plan
+        .actions
+        .iter()
+        .filter(|action| matches!(action.kind, ActionKind::Migrate { .. }))
+        .map(|action| action.id)
+        .collect();
+    let mut waits = plan
+        .actions
+        .iter()
+        .filter(|action| migrations.contains(&action.id));
+    assert!(waits.all(|action| action.depends_on.iter().all(|id| !migrations.contains(id))));
 }

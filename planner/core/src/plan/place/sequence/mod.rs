@@ -132,6 +132,11 @@ impl Problem {
         let mut left: Vec<Vec<usize>> = vec![Vec::new(); self.hosts.len()];
         let mut came: Vec<Vec<usize>> = vec![Vec::new(); self.hosts.len()];
         let mut last: Vec<Option<usize>> = vec![None; self.servers.len()];
+        // Where a member stays, others of its group may come and go in any order.
+        let stay = self.servers.iter().zip(&moved).filter(|(_, moved)| !**moved);
+        let anchored: BTreeSet<(usize, usize)> = stay
+            .filter_map(|(server, _)| Some((server.group?, server.at)))
+            .collect();
         let acquainted = self.acquainted();
         let mut of_server: Vec<Vec<usize>> = vec![Vec::new(); self.servers.len()];
         for (at, step) in steps.iter().enumerate() {
@@ -141,9 +146,13 @@ impl Problem {
             let makes_way = |earlier: &&usize| tight || self.kept_apart(&steps[**earlier], step);
             before.extend(left[step.to].iter().filter(makes_way));
             let joined = |earlier: &&usize| self.kept_together(&steps[**earlier], step);
-            before.extend(came[step.to].iter().filter(joined));
+            let group = self.servers[step.server].group;
             // Those that came for its company come before it leaves.
-            before.extend(came[step.from].iter().filter(joined));
+            for host in [step.to, step.from] {
+                if group.is_some_and(|group| !anchored.contains(&(group, host))) {
+                    before.extend(came[host].iter().filter(joined));
+                }
+            }
             if in_cells {
                 // As they were chosen: what one finds in cells depends on who is there, and on who was.
                 let both = came[step.to].iter().chain(&came[step.from]);
