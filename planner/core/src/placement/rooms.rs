@@ -131,6 +131,17 @@ impl Scheduler {
         })
     }
 
+    /// How large these are together: of each the largest of the shares of a mean host that it takes.
+    pub(crate) fn size_of<'r>(&self, requests: impl Iterator<Item = &'r Request>) -> f64 {
+        let mean = self.world.mean();
+        let mut sizes: Vec<f64> = requests
+            .map(|request| mean.largest_share(&request.wants))
+            .collect();
+        // The order of adding must not make two equal sums differ.
+        sizes.sort_by(f64::total_cmp);
+        sizes.iter().sum()
+    }
+
     /// Every filter that refuses a request on this one host.
     ///
     /// # Errors

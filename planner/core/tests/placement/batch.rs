@@ -84,6 +84,10 @@ proptest! {
         let outcome = fleet.scheduler().place_batch(&fleet.requests);
         replay(&fleet, &outcome)?;
         prop_assert_eq!(outcome.order.len(), brute_force(&mut fleet.scheduler(), &fleet.requests));
+        // So small a batch is searched to the end.
+        if outcome.unplaced.iter().any(|unplaced| !unplaced.even_alone) {
+            prop_assert!(matches!(outcome.method, Method::Search { proven: true, .. }), "{:?}", outcome.method);
+        }
     }
 
     #[test]

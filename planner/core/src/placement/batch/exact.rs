@@ -7,7 +7,7 @@ use super::board::Board;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The deepest the search goes: it recurses once per server.
-const MAX_DEPTH: usize = 400;
+pub(super) const MAX_DEPTH: usize = 400;
 
 /// Depths of the choices that had a part in a dead end.
 type Blame = BTreeSet<usize>;
@@ -54,7 +54,7 @@ pub(crate) fn everybody(board: Board<'_>, wanted: &[usize], limit: u64) -> (Opti
 }
 
 /// Hosts with the same facts, as far as these servers can tell.
-fn kinds(board: &Board<'_>, wanted: &[usize]) -> Vec<usize> {
+pub(super) fn kinds(board: &Board<'_>, wanted: &[usize]) -> Vec<usize> {
     let traits: BTreeMap<usize, &[HostIndex]> = wanted
         .iter()
         .map(|at| (board.items[*at].traits, &*board.items[*at].eligible))

@@ -4,6 +4,7 @@
 //! other servers move over while they are still only planned. The search is deterministic: its random choices come
 //! from a fixed seed and its bound counts steps, not time.
 
+mod best;
 mod board;
 mod conflict;
 mod exact;
@@ -24,6 +25,9 @@ use std::fmt;
 
 /// Questions "does this server fit that host" asked by the exact search before it gives up.
 const EXACT_STEPS: u64 = 200_000;
+
+/// The same for the proof that nothing is better than what was found.
+const PROOF_STEPS: u64 = 200_000;
 
 /// The same for the improving search.
 const IMPROVE_STEPS: u64 = 1_500_000;
@@ -52,7 +56,7 @@ pub enum Method {
     Search {
         /// Fits looked at.
         steps: u64,
-        /// True when it is proven that no answer places more.
+        /// True when it is proven that no answer places more of each priority, the highest first.
         proven: bool,
     },
 }
@@ -134,7 +138,8 @@ impl Scheduler {
     /// Places a batch and consumes what its servers take.
     ///
     /// Higher priorities come first: no server is given up for one of lower priority. Within a priority as many as
-    /// possible are placed, and of equally many the larger ones.
+    /// possible are placed, and of equally many the larger ones. Small batches are placed so without exception; of
+    /// others it is what was found within a bound, and [`Method::Search`] says whether it is proven.
     pub fn place_batch(&mut self, requests: &[Request]) -> BatchOutcome {
         let start = self.world.clone();
         let given: Vec<usize> = (0..requests.len()).collect();
@@ -380,7 +385,8 @@ impl Answer {
     }
 }
 
-/// The exact search for a place for everybody, then the improving one. Steps taken, and whether the end is proven.
+/// The exact search for a place for everybody, then the improving one, then the proof that nothing is better, which
+/// may find it. Steps taken, and whether the end is proven.
 fn search(
     start: &super::state::World,
     items: &[Item<'_>],
@@ -399,6 +405,13 @@ fn search(
     }
     let board = Board::with(start.clone(), items, best);
     let (found, taken) = improve::improve(board, &hopeful, most, IMPROVE_STEPS);
-    let proven = found.placed() == most;
+    steps += taken;
+    let board = Board::new(start.clone(), items);
+    let best::Looked { better, taken, whole } = best::better(board, &hopeful, &found, PROOF_STEPS);
+    let found = better.unwrap_or(found);
+    let mut priorities = hopeful.iter().map(|at| items[*at].request.priority);
+    let first = priorities.next();
+    let alike = priorities.all(|priority| Some(priority) == first);
+    let proven = whole || (alike && found.placed() == most);
     (found, steps + taken, proven)
 }

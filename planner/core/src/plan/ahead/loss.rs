@@ -2,16 +2,17 @@
 
 use super::super::world::name_of;
 use super::standing::{Seated, Standing};
-use crate::placement::{Filter, Name, Nearest, Rejection, Request, Resources, Scheduler};
+use crate::placement::{Filter, GivenUp, Name, Nearest, Rejection, Request, Resources, Scheduler};
 use drover_types::{Address, HostName};
 use serde::Serialize;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// For so many servers it is said which host comes nearest to taking them.
 const NEAREST: usize = 200;
 
-/// For so many hosts other orders than the plain one are tried.
+/// For so many hosts it is searched for how to leave the fewest behind.
 const SEARCHES: usize = 64;
 
 /// What the loss of one host would mean.
@@ -35,6 +36,9 @@ pub struct Stranded {
     pub wants: Resources,
     /// True where no host would take it even if it were the only one to be found a place.
     pub even_alone: bool,
+    /// Set where it would find a host if those that are urgent and large came first, one after another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_up_for: Option<GivenUp>,
     /// How many of the other hosts each filter is the first to refuse.
     pub refused_by: BTreeMap<String, u64>,
     /// The host that comes nearest to taking it, and what keeps it from that.
@@ -53,17 +57,24 @@ impl fmt::Display for Stranded {
             let plural = if *hosts == 1 { "" } else { "s" };
             write!(f, "{comma}{filter} refuses {hosts} host{plural}")?;
         }
-        match &self.nearest {
-            Some(nearest) => write!(f, "; nearest is {nearest}"),
+        if let Some(nearest) = &self.nearest {
+            write!(f, "; nearest is {nearest}")?;
+        }
+        match &self.given_up_for {
+            Some(given_up) => write!(f, "; {given_up}"),
             None => Ok(()),
         }
     }
 }
 
 /// What the loss of each host that holds servers would mean: whether they would all fit on the others at once, by
-/// every filter, as they are placed: most urgent first, then the largest. Where that leaves somebody behind who would
-/// fit alone, the servers are placed as a batch, which finds room for more where some choice of hosts has it; for at
-/// most 64 hosts, since that takes longer. Each host is looked at with all others standing.
+/// every filter. Each host is looked at with all others standing.
+///
+/// They are placed one after another, the most urgent first, then the largest. Where that leaves somebody behind whom
+/// another arrangement could save, it is searched for as [`Scheduler::place_batch`] does: as few as possible are left
+/// behind of the highest priority, then of the next, and of equally many the smaller ones. Of a few servers and hosts
+/// that is proven; of more it is the best that was found within a bound, and beyond 64 hosts with somebody to save the
+/// plain order has to do.
 #[must_use]
 pub fn losses(standing: &mut Standing) -> Vec<HostLoss> {
     let mut nearest = NEAREST;
@@ -107,7 +118,7 @@ fn lose(
     }
     homeless.sort_by_key(|(_, request)| {
         let wants = request.wants;
-        std::cmp::Reverse((request.priority, wants.ram_mib, wants.vcpus, wants.disk_mib))
+        Reverse((request.priority, wants.ram_mib, wants.vcpus, wants.disk_mib))
     });
     // Whoever names another has to wait for that one, so that what failed is asked again as long as somebody settles.
     let mut placed: Vec<(Name, &Request)> = Vec::new();
@@ -141,33 +152,35 @@ fn lose(
     for ((_, request), stranded) in left.iter().zip(&mut stranded) {
         stranded.even_alone = scheduler.ranked(&lost, request, 1).expect(KNOWN).is_empty();
     }
-    // One that asks for company may find it once others are placed.
-    let hopeless: BTreeSet<&Address> = (left.iter().zip(&stranded))
-        .filter(|((_, request), stranded)| stranded.even_alone && request.same_host.is_empty())
-        .map(|((address, _), _)| *address)
-        .collect();
-    let order_matters = hopeless.len() < stranded.len();
-    if order_matters && scheduler.limits_room() && *searches > 0 {
+    // Of one that names others it says nothing that no host takes it alone.
+    let savable = left
+        .iter()
+        .zip(&stranded)
+        .any(|((_, request), stranded)| !stranded.even_alone || request.names_others());
+    if savable && scheduler.limits_room() && *searches > 0 {
         *searches -= 1;
         let mut without = scheduler.clone();
         // Nothing goes to the host that is lost: it has no room.
         without.force(&lost, &wall()).expect(KNOWN);
-        let hopeful: Vec<(&Address, &Request)> = (homeless.iter())
-            .filter(|(address, _)| !hopeless.contains(address))
-            .copied()
-            .collect();
-        let requests: Vec<Request> = hopeful.iter().map(|(_, request)| (*request).clone()).collect();
+        let requests: Vec<Request> = homeless.iter().map(|(_, request)| (*request).clone()).collect();
         let outcome = without.place_batch(&requests);
-        if outcome.unplaced.len() < stranded.len() - hopeless.len() {
-            stranded.retain(|stranded| hopeless.contains(&stranded.server));
-            let without_home = hopeful.iter().zip(&outcome.placements);
-            stranded.extend(
-                without_home
-                    .filter(|(_, home)| home.is_none())
-                    .map(|((address, request), _)| {
-                        self::stranded(&without, &lost, address, request, nearest)
-                    }),
-            );
+        let found: Vec<(&Address, &Request)> = homeless
+            .iter()
+            .zip(&outcome.placements)
+            .filter(|(_, home)| home.is_none())
+            .map(|(homeless, _)| *homeless)
+            .collect();
+        if harm(scheduler, &homeless, &found) < harm(scheduler, &homeless, &left) {
+            let plain: BTreeSet<&Address> = left.iter().map(|(address, _)| *address).collect();
+            stranded = found
+                .iter()
+                .zip(outcome.unplaced)
+                .map(|((address, request), unplaced)| Stranded {
+                    even_alone: scheduler.ranked(&lost, request, 1).expect(KNOWN).is_empty(),
+                    given_up_for: unplaced.given_up_for.filter(|_| !plain.contains(address)),
+                    ..self::stranded(&without, &lost, address, request, nearest)
+                })
+                .collect();
         }
     }
     for (_, request) in &homeless {
@@ -175,6 +188,24 @@ fn lose(
     }
     stranded.sort_by(|one, other| one.server.cmp(&other.server));
     stranded
+}
+
+/// How bad it is that these are left behind: how many of each priority there are, the highest first, and how large
+/// they are.
+fn harm(
+    scheduler: &Scheduler,
+    homeless: &[(&Address, &Request)],
+    left: &[(&Address, &Request)],
+) -> (Vec<usize>, f64) {
+    let mut counts: BTreeMap<Reverse<i64>, usize> = homeless
+        .iter()
+        .map(|(_, request)| (Reverse(request.priority), 0))
+        .collect();
+    for (_, request) in left {
+        *counts.entry(Reverse(request.priority)).or_insert(0) += 1;
+    }
+    let size = scheduler.size_of(left.iter().map(|(_, request)| *request));
+    (counts.into_values().collect(), size)
 }
 
 /// What keeps a server off every host but the lost one, as they stand.
@@ -199,6 +230,7 @@ fn stranded(
         server: address.clone(),
         wants: request.wants,
         even_alone: false,
+        given_up_for: None,
         refused_by: by_filter
             .map(|(filter, hosts)| (filter.name().to_owned(), *hosts))
             .collect(),
