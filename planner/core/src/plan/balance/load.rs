@@ -5,6 +5,13 @@ use super::Shares;
 /// Memory, disk and processors.
 pub(super) type Amount = [f64; 3];
 
+/// What one host's giving or taking does to the sums.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Change {
+    sum: Amount,
+    squares: Amount,
+}
+
 /// What hosts have promised, and may.
 #[derive(Debug, Clone)]
 pub(super) struct Load {
@@ -66,11 +73,11 @@ impl Load {
     }
 
     fn of(&self, sum: &Amount, squares: &Amount) -> f64 {
-        let count = (self.used.len() as f64).max(1.0);
+        let part = 1.0 / (self.used.len() as f64).max(1.0);
         (0..3)
             .map(|of| {
-                let mean = sum[of] / count;
-                (squares[of] / count - mean * mean).max(0.0).sqrt()
+                let mean = sum[of] * part;
+                (squares[of] * part - mean * mean).max(0.0).sqrt()
             })
             .sum()
     }
@@ -82,17 +89,45 @@ impl Load {
     }
 
     fn sums_if(&self, size: &Amount, from: usize, to: usize) -> (Amount, Amount) {
-        let (mut sum, mut squares) = (self.sum, self.squares);
         if from == to {
-            return (sum, squares);
+            return (self.sum, self.squares);
         }
-        for (of, amount) in size.iter().enumerate() {
-            let (gave, took) = (self.share(from, of, 0.0), self.share(to, of, 0.0));
-            let (gives, takes) = (self.share(from, of, -amount), self.share(to, of, *amount));
-            sum[of] += gives - gave + takes - took;
-            squares[of] += gives * gives - gave * gave + takes * takes - took * took;
+        self.sums_with(&self.gives(from, size), &self.takes(to, size))
+    }
+
+    fn sums_with(&self, gives: &Change, takes: &Change) -> (Amount, Amount) {
+        let both = |sums: &Amount, one: &Amount, other: &Amount| {
+            std::array::from_fn(|of| sums[of] + one[of] + other[of])
+        };
+        (
+            both(&self.sum, &gives.sum, &takes.sum),
+            both(&self.squares, &gives.squares, &takes.squares),
+        )
+    }
+
+    /// The imbalance if one host gave what another took.
+    pub(super) fn imbalance_with(&self, gives: &Change, takes: &Change) -> f64 {
+        let (sum, squares) = self.sums_with(gives, takes);
+        self.of(&sum, &squares)
+    }
+
+    /// What it does to the sums that a server of this size leaves the host.
+    pub(super) fn gives(&self, host: usize, size: &Amount) -> Change {
+        self.change(host, &size.map(|amount| -amount))
+    }
+
+    /// What it does to the sums that a server of this size comes to the host.
+    pub(super) fn takes(&self, host: usize, size: &Amount) -> Change {
+        self.change(host, size)
+    }
+
+    fn change(&self, host: usize, more: &Amount) -> Change {
+        let before: Amount = std::array::from_fn(|of| self.share(host, of, 0.0));
+        let after: Amount = std::array::from_fn(|of| self.share(host, of, more[of]));
+        Change {
+            sum: std::array::from_fn(|of| after[of] - before[of]),
+            squares: std::array::from_fn(|of| after[of] * after[of] - before[of] * before[of]),
         }
-        (sum, squares)
     }
 
     pub(super) fn shift(&mut self, size: &Amount, from: usize, to: usize) {

@@ -8,6 +8,7 @@
 
 mod board;
 mod descend;
+mod ends;
 mod load;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use crate::testing::{address, desired, host, with_group, with_hosts, with_server
 use drover_types::{Address, ByteSize, HostName};
 use std::collections::{BTreeMap, BTreeSet};
 
-const NO_LIMIT: BalanceLimits = BalanceLimits {
+pub(super) const NO_LIMIT: BalanceLimits = BalanceLimits {
     max_moves: usize::MAX,
     threshold: 0.0,
     least_gain: 0.0,
@@ -28,14 +28,14 @@ impl Numbers {
 }
 
 /// The same fleet twice: in plain numbers, and as Drover has it.
-struct Case {
+pub(super) struct Case {
     /// What each host has: memory in MiB, disk in MiB, processors.
     hosts: Vec<[f64; 3]>,
     sizes: Vec<[f64; 3]>,
     at: Vec<usize>,
     /// Members of one group must be apart.
     groups: Vec<Option<usize>>,
-    fleet: Fleet,
+    pub(super) fleet: Fleet,
 }
 
 /// As the default ratios have it.
@@ -43,7 +43,12 @@ const RATIOS: [f64; 3] = [1.5, 1.0, 16.0];
 
 impl Case {
     /// Servers wherever they fit, so that some hosts are far fuller than others.
-    fn random(seed: u64) -> Self {
+    pub(super) fn random(seed: u64) -> Self {
+        Self::of_sizes(seed, [8, 30, 4])
+    }
+
+    /// The same with so many different sizes of memory, disk and processors.
+    pub(super) fn of_sizes(seed: u64, different: [u64; 3]) -> Self {
         let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let hosts: Vec<[f64; 3]> = (0..3 + numbers.below(10))
             .map(|_| {
@@ -71,11 +76,11 @@ impl Case {
         };
         let mut seats = Vec::new();
         for number in 0..10 + numbers.below(60) {
-            let ram = 512.0 * (1 + numbers.below(8)) as f64;
+            let ram = 512.0 * (1 + numbers.below(different[0])) as f64;
             let size = [
                 ram,
-                1024.0 * (1 + numbers.below(30)) as f64,
-                (1 + numbers.below(4)) as f64,
+                1024.0 * (1 + numbers.below(different[1])) as f64,
+                (1 + numbers.below(different[2])) as f64,
             ];
             // The first hosts get most.
             let last = 1 + numbers.below(case.hosts.len() as u64);
