@@ -313,7 +313,7 @@ fn who_is_left_behind_for_others_says_so() {
     }
     let found = losses(&mut Fleet::settled(fleet, &seats).standing());
     let stranded: Vec<String> = found[0].stranded.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(stranded.join("\n"), @"server.a: RamFilter refuses 1 host; nearest is n2 (RAM wants 3 GiB, 0 MiB of 4 GiB × 1.5 left); its place went to server.b, server.c, so that more servers fit");
+    insta::assert_snapshot!(stranded.join("\n"), @"server.a: RamFilter refuses 1 host; nearest is n2 (RAM wants 3 GiB, 0 MiB of 4 GiB × 1.5 left); it gave way so that more servers fit: server.b, server.c came in");
     assert!(!found[0].stranded[0].even_alone);
 }
 
