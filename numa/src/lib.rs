@@ -17,7 +17,7 @@ pub use cpu_set::{CpuSet, CpuSetError};
 pub use fit::{Beside, Cells, Misfit, NumaLimits, Seat};
 pub use guest::{CpuPolicy, GuestCell, PageSize, ThreadPolicy, numbered};
 pub use host::{CellUse, NumaCell, Pages, at_most};
-pub use pci::{PciDevice, PciPool, TooFewDevices, WantedDevices, choose, devices_of, near, pools};
+pub use pci::{PciDevice, PciPool, TooFewDevices, WantedDevices, choose, devices_of, near, owned, pools};
 
 #[cfg(test)]
 mod tests;

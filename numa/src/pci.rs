@@ -74,8 +74,24 @@ pub fn near(pools: &[PciPool], cell: u32) -> u64 {
     there.map(|pool| pool.free).sum()
 }
 
-/// How many to take from which pool, for each wish in turn; `near` are the cells that devices must be at, where the
-/// server has cells and the device says where it is (Nova's policy "legacy").
+/// How many of a server's own devices are in which pool.
+#[must_use]
+pub fn owned<'a>(pools: &[PciPool], devices: impl IntoIterator<Item = &'a PciDevice>) -> Vec<u64> {
+    let mut owned = vec![0; pools.len()];
+    for device in devices {
+        let mut places = pools.iter();
+        let at = places.position(|pool| pool.kind == device.kind && pool.numa_node == device.numa_node);
+        if let Some(at) = at {
+            owned[at] += 1;
+        }
+    }
+    owned
+}
+
+/// How many to take from which pool: the wishes one after another, and for each the pools in their order, first what is
+/// `owned` in them (which is free to the server that has it, and counted so), then what else is free. Where that leaves
+/// too few for a later wish, what is owned counts as anything else. `near` are the cells that devices must be at, where
+/// the server has cells and the device says where it is (Nova's policy "legacy").
 ///
 /// # Errors
 /// The first wish that cannot be had.
@@ -83,28 +99,45 @@ pub fn choose(
     pools: &[PciPool],
     wanted: &[WantedDevices<'_>],
     near: Option<&BTreeSet<u32>>,
-) -> Result<Vec<Vec<(usize, u64)>>, TooFewDevices> {
+    owned: &[u64],
+) -> Result<Vec<BTreeMap<usize, u64>>, TooFewDevices> {
+    let nothing = || vec![0; pools.len()];
+    if owned.iter().any(|count| *count > 0)
+        && let Ok(kept) = choose_first(owned.to_vec(), pools, wanted, near)
+    {
+        return Ok(kept);
+    }
+    choose_first(nothing(), pools, wanted, near)
+}
+
+fn choose_first(
+    mut owned: Vec<u64>,
+    pools: &[PciPool],
+    wanted: &[WantedDevices<'_>],
+    near: Option<&BTreeSet<u32>>,
+) -> Result<Vec<BTreeMap<usize, u64>>, TooFewDevices> {
     let mut free: Vec<u64> = pools.iter().map(|pool| pool.free).collect();
     let mut chosen = Vec::with_capacity(wanted.len());
     for (wish, WantedDevices { kinds, count }) in wanted.iter().enumerate() {
-        let mut missing = *count;
-        let mut found = 0;
-        let mut from = Vec::new();
-        for (at, pool) in pools.iter().enumerate() {
+        let serves = |pool: &PciPool| {
             let reachable = match (near, pool.numa_node) {
                 (Some(cells), Some(node)) => cells.contains(&node),
                 (Some(_) | None, _) => true,
             };
-            if !reachable || !kinds.contains(&pool.kind) {
-                continue;
-            }
-            found += free[at];
-            let taken = missing.min(free[at]);
-            if taken > 0 {
-                free[at] -= taken;
-                missing -= taken;
-                from.push((at, taken));
-            }
+            reachable && kinds.contains(&pool.kind)
+        };
+        let serving: Vec<usize> = (0..pools.len()).filter(|at| serves(&pools[*at])).collect();
+        let found = serving.iter().map(|at| free[*at]).sum();
+        let mut missing = *count;
+        let mut from: BTreeMap<usize, u64> = BTreeMap::new();
+        for at in &serving {
+            let kept = missing.min(owned[*at]).min(free[*at]);
+            owned[*at] -= kept;
+            take(*at, kept, &mut free, &mut missing, &mut from);
+        }
+        for at in &serving {
+            let more = missing.min(free[*at]);
+            take(*at, more, &mut free, &mut missing, &mut from);
         }
         if missing > 0 {
             return Err(TooFewDevices { wish, free: found });
@@ -114,18 +147,28 @@ pub fn choose(
     Ok(chosen)
 }
 
-/// The very devices for what [`choose`] chose of these pools, for each wish: the lowest addresses that are free.
+fn take(at: usize, count: u64, free: &mut [u64], missing: &mut u64, from: &mut BTreeMap<usize, u64>) {
+    if count > 0 {
+        free[at] -= count;
+        *missing -= count;
+        *from.entry(at).or_default() += count;
+    }
+}
+
+/// The very devices for what [`choose`] chose of these pools, for each wish: the server's own ones first, then the lowest
+/// addresses that are free.
 #[must_use]
 pub fn devices_of(
     devices: &[PciDevice],
     taken: &BTreeSet<PciAddress>,
+    own: &BTreeSet<PciAddress>,
     pools: &[PciPool],
-    chosen: &[Vec<(usize, u64)>],
+    chosen: &[BTreeMap<usize, u64>],
 ) -> Vec<Vec<PciDevice>> {
-    let mut free: BTreeMap<(PciKind, Option<u32>), BTreeSet<PciDevice>> = BTreeMap::new();
+    let mut free: BTreeMap<(PciKind, Option<u32>), BTreeSet<(bool, PciDevice)>> = BTreeMap::new();
     for device in devices.iter().filter(|device| !taken.contains(&device.address)) {
         let alike = free.entry((device.kind, device.numa_node)).or_default();
-        alike.insert(*device);
+        alike.insert((!own.contains(&device.address), *device));
     }
     let given = chosen.iter().map(|from| {
         let mut given = Vec::new();
@@ -134,7 +177,7 @@ pub fn devices_of(
             let alike = pool.and_then(|pool| free.get_mut(&pool));
             let Some(alike) = alike else { continue };
             for _ in 0..*count {
-                given.extend(alike.pop_first());
+                given.extend(alike.pop_first().map(|(_, device)| device));
             }
         }
         given

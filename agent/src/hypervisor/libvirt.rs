@@ -36,7 +36,16 @@ impl Hypervisor for Libvirt {
                 let devices = open
                     .libvirt
                     .list_all_node_devices(sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV)?;
-                devices.iter().map(|device| device.xml_desc(0)).collect()
+                let mut described = Vec::with_capacity(devices.len());
+                for device in &devices {
+                    match device.xml_desc(0) {
+                        Ok(xml) => described.push(xml),
+                        // It went since it was listed.
+                        Err(error) if error.code().is(ErrorNumber::NoNodeDevice) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(described)
             },
         )
     }

@@ -9,6 +9,7 @@ use crate::operations::{Failure, OperationHandle};
 use crate::server::{
     ServerFile, ServerHere, WantedServer, WorkError, check_frozen, domain_spec, make_overlay,
 };
+use drover_agent_core::domain::Before;
 use drover_agent_core::handover::HandoverMode;
 use drover_agent_core::oplog::{FailureCode, Record};
 use drover_proto::v1;
@@ -121,7 +122,7 @@ async fn make(
         HandoverMode::Cold => {}
     }
     let claim = agent.claim().await;
-    let place = agent.place(wanted, &profile, None, &claim).await?;
+    let place = agent.place(wanted, &profile, Before::Nothing, &claim).await?;
     let spec = domain_spec(&profile, wanted, &frozen, incoming.epoch, &directory, place)?;
     let (_, image) = wanted.made_from().map_err(WorkError::Request)?;
     here.write_file(ServerFile::new(spec, image, base.digest, wanted.disk_bytes))

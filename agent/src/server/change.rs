@@ -9,7 +9,7 @@ use super::request::WantedServer;
 use crate::agent::Agent;
 use crate::hypervisor::DomainReport;
 use crate::operations::OperationHandle;
-use drover_agent_core::domain::{Attribute, attributes, drift, read_back, render};
+use drover_agent_core::domain::{Attribute, Before, attributes, drift, read_back, render};
 use drover_agent_core::oplog::Record;
 use drover_agent_core::power::WantedPower;
 use drover_proto::v1;
@@ -133,7 +133,7 @@ pub(crate) async fn update(
     let profile = (agent.profiles.get(&agent.hypervisor).await).map_err(WorkError::Profile)?;
     let claim = agent.claim().await;
     spec.place = agent
-        .place(&wanted, &profile, Some(&before.spec.place), &claim)
+        .place(&wanted, &profile, Before::Place(&before.spec.place), &claim)
         .await?;
     let after = ServerFile {
         spec,

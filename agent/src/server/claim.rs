@@ -9,7 +9,9 @@ use crate::agent::Agent;
 use crate::hypervisor::DomainReport;
 use crate::inventory::Profile;
 use crate::operations::chain;
-use drover_agent_core::domain::{GuestPlace, NoPlace, Parts, Taken, Wishes, found_devices, found_in_cells};
+use drover_agent_core::domain::{
+    Before, GuestPlace, NoPlace, Parts, Taken, Wishes, found_devices, found_in_cells,
+};
 use drover_numa::{CellUse, NumaCell, at_most};
 use drover_types::{PciAddress, ServerId, Sha256Digest};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +22,8 @@ use tokio::sync::{Mutex, MutexGuard};
 #[derive(Debug, Default)]
 pub struct Claims(Mutex<()>);
 
-/// The right to take room in cells and devices, until it is dropped: keep it until the server's record is written. It is held
-/// across awaits on purpose, so that the next one sees what this one took.
+/// The right to take room in cells and devices, until it is dropped: keep it until the server's record is written. It is
+/// held across awaits on purpose, so that the next one sees what this one took.
 pub(crate) type Claim<'a> = MutexGuard<'a, ()>;
 
 /// What this host keeps of its servers.
@@ -71,6 +73,9 @@ pub(crate) fn taken(report: Option<&DomainReport>, kept: Option<&Kept>, cells: &
         .collect();
     match kept {
         Some(Kept::Made(file)) => all.push(file.spec.place.taken()),
+        Some(Kept::Found(found)) if !found.destroyed => {
+            all.push(found_in_cells(&found.xml, cells).unwrap_or_default());
+        }
         Some(Kept::Found(_)) | None => {}
     }
     at_most(&all)
@@ -87,6 +92,10 @@ pub(crate) fn taken_devices(report: Option<&DomainReport>, kept: Option<&Kept>) 
         .collect();
     match kept {
         Some(Kept::Made(file)) => all.extend(file.spec.place.pci_devices()),
+        // It is defined again where it lost its domain.
+        Some(Kept::Found(found)) if !found.destroyed => {
+            all.extend(found_devices(&found.xml).unwrap_or_default());
+        }
         Some(Kept::Found(_)) | None => {}
     }
     all
@@ -107,7 +116,7 @@ impl Agent {
         &self,
         wanted: &WantedServer,
         profile: &Profile,
-        before: Option<&GuestPlace>,
+        before: Before<'_>,
         _claim: &Claim<'_>,
     ) -> Result<GuestPlace, WorkError> {
         let server = wanted.id;
@@ -126,17 +135,21 @@ impl Agent {
             cells: &profile.cells,
             devices: &profile.pci_devices,
         };
-        let mut place =
-            GuestPlace::fit(wishes, parts, &taken, before).map_err(|no_place| match no_place {
-                NoPlace::Cells(source) => WorkError::NoCells { server, source },
-                NoPlace::Devices { alias, wanted, free } => WorkError::NoDevices {
-                    server,
-                    alias,
-                    wanted,
-                    free,
-                },
-            })?;
-        if wanted.cells.is_empty() && before != Some(&place) {
+        let here = match before {
+            Before::Place(place) => Some(place),
+            Before::Nothing | Before::Devices(_) => None,
+        };
+        let place = GuestPlace::fit(wishes, parts, &taken, before);
+        let mut place = place.map_err(|no_place| match no_place {
+            NoPlace::Cells(source) => WorkError::NoCells { server, source },
+            NoPlace::Devices { alias, wanted, free } => WorkError::NoDevices {
+                server,
+                alias,
+                wanted,
+                free,
+            },
+        })?;
+        if wanted.cells.is_empty() && here != Some(&place) {
             place.cpuset = self.config.cpus.of_others(&profile.cells);
             if place.cpuset.as_ref().is_some_and(|cpus| cpus.0.is_empty()) {
                 return Err(WorkError::NoSharedCpus { server });

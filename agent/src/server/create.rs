@@ -9,7 +9,7 @@ use super::failure::WorkError;
 use super::request::WantedServer;
 use crate::agent::Agent;
 use crate::operations::OperationHandle;
-use drover_agent_core::domain::{Attribute, DiskPart, HostPath, read_back, read_metadata};
+use drover_agent_core::domain::{Attribute, Before, DiskPart, HostPath, found_devices, read_back, read_metadata};
 use drover_agent_core::oplog::Record;
 use drover_agent_core::power::WantedPower;
 use drover_proto::v1;
@@ -94,7 +94,9 @@ async fn make(
     .await
     .map_err(|source| WorkError::Disk { server, source })?;
     let claim = agent.claim().await;
-    let place = agent.place(&wanted, &profile, None, &claim).await?;
+    let place = agent
+        .place(&wanted, &profile, Before::Nothing, &claim)
+        .await?;
     let spec = domain_spec(&profile, &wanted, &frozen, epoch, &directory, place)?;
     let (_, image) = wanted.made_from().map_err(WorkError::Request)?;
     let file = ServerFile::new(spec, image, base.digest, wanted.disk_bytes);
@@ -168,7 +170,8 @@ async fn take_over(
         .map_err(WorkError::Profile)?;
     here.make_directory().await?;
     let claim = agent.claim().await;
-    let place = agent.place(&wanted, &profile, None, &claim).await?;
+    let before = Before::Devices(found_devices(&xml).unwrap_or_default());
+    let place = agent.place(&wanted, &profile, before, &claim).await?;
     let mut spec = domain_spec(&profile, &wanted, &frozen, epoch, &here.directory(), place)?;
     let found = read_back(&xml).unwrap_or_default();
     let path = |attribute: &Attribute| -> Option<HostPath> { found.get(attribute)?.parse().ok() };

@@ -37,14 +37,9 @@ pub struct GivenDevices {
 }
 
 impl GivenDevices {
-    /// Whether these are what is asked for.
+    /// Whether so many are asked for under this name.
     pub(super) fn are(&self, wish: &DeviceWish) -> bool {
-        self.alias == wish.alias
-            && self.devices.len() as u64 == wish.count
-            && self
-                .devices
-                .iter()
-                .all(|device| wish.kinds.contains(&device.kind))
+        self.alias == wish.alias && self.devices.len() as u64 == wish.count
     }
 }
 
@@ -58,7 +53,10 @@ pub fn found_devices(xml: &str) -> Result<BTreeSet<PciAddress>, ReadError> {
     let Some(devices) = child(domain, "devices") else {
         return Ok(BTreeSet::new());
     };
-    Ok(host_devices(devices).map(|(_, address)| address).collect())
+    // A disk may be a whole device, too.
+    let disks = children(devices, "disk").filter_map(address_of);
+    let others = host_devices(devices).map(|(_, address)| address);
+    Ok(others.chain(disks).collect())
 }
 
 /// Every device of the host among a domain's devices: the element and where the device sits.
@@ -68,22 +66,31 @@ pub(super) fn host_devices<'a, 'input>(
     let whole = children(devices, "hostdev");
     // A network card that is given to the guest by way of an interface.
     let cards = children(devices, "interface");
-    whole.chain(cards).filter_map(|device| {
-        let address = child(child(device, "source")?, "address")?;
-        // Of a device that is no PCI device the address has other parts.
-        let part = |name: &str| {
-            let digits = address.attribute(name)?;
-            match digits.strip_prefix("0x") {
-                Some(hex) => u16::from_str_radix(hex, 16).ok(),
-                None => digits.parse().ok(),
-            }
-        };
-        let address = PciAddress {
-            domain: part("domain").unwrap_or(0),
-            bus: u8::try_from(part("bus")?).ok()?,
-            slot: u8::try_from(part("slot")?).ok()?,
-            function: u8::try_from(part("function").unwrap_or(0)).ok()?,
-        };
-        Some((device, address))
+    whole
+        .chain(cards)
+        .filter_map(|device| Some((device, address_of(device)?)))
+}
+
+/// Where the device of the host sits that this element gives to the guest; none where it is no PCI device, or beyond
+/// what an address here can say.
+fn address_of(device: Node<'_, '_>) -> Option<PciAddress> {
+    let address = child(child(device, "source")?, "address")?;
+    let part = |name: &str| {
+        let digits = address.attribute(name)?;
+        match digits.strip_prefix("0x") {
+            Some(hex) => u16::from_str_radix(hex, 16).ok(),
+            None => digits.parse().ok(),
+        }
+    };
+    // Of a device that is no PCI device the address has other parts.
+    let or_none = |name: &str| match address.attribute(name) {
+        Some(_) => part(name),
+        None => Some(0),
+    };
+    Some(PciAddress {
+        domain: or_none("domain")?,
+        bus: u8::try_from(part("bus")?).ok()?,
+        slot: u8::try_from(part("slot")?).ok()?,
+        function: u8::try_from(or_none("function")?).ok()?,
     })
 }

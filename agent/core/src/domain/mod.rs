@@ -22,7 +22,7 @@ pub use found::{
     with_mark, without_mark,
 };
 pub use metadata::{DomainMetadata, MetadataError, NAMESPACE, read_metadata};
-pub use place::{CellPlace, GuestPlace, NoPlace, Parts, Taken, Wishes, found_in_cells};
+pub use place::{Before, CellPlace, GuestPlace, NoPlace, Parts, Taken, Wishes, found_in_cells};
 pub use read::{ReadError, read_back};
 pub(crate) use read::{child, children, parse, root, text_of};
 pub use render::{render, render_marks, with_place};

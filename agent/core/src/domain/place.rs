@@ -1,11 +1,11 @@
-//! Where a guest's processors, memory and devices are on its host: fitted onto the host's cells once, then kept with the
-//! domain. How that is written is `render`'s; what is taken by domains that are there already is read here.
+//! Where a guest's processors, memory and devices are on its host: fitted onto the host's cells once, then kept with
+//! the domain. How that is written is `render`'s; what is taken by domains that are there already is read here.
 
 use super::devices::{DeviceWish, GivenDevices};
 use super::read::{ReadError, child, children, parse, root, text_of};
 use drover_numa::{
     Beside, CellUse, Cells, CpuPolicy, CpuSet, GuestCell, Misfit, NumaCell, NumaLimits, PciDevice, Seat,
-    TooFewDevices, WantedDevices, choose, devices_of, near, pools,
+    TooFewDevices, WantedDevices, choose, devices_of, near, owned, pools,
 };
 use drover_types::PciAddress;
 use roxmltree::Node;
@@ -42,6 +42,17 @@ pub struct Taken {
     pub cells: Vec<CellUse>,
     /// Its devices.
     pub devices: BTreeSet<PciAddress>,
+}
+
+/// What a guest has of a host before it is fitted there.
+#[derive(Debug, Clone)]
+pub enum Before<'a> {
+    /// It comes there.
+    Nothing,
+    /// As its record has it.
+    Place(&'a GuestPlace),
+    /// No record, but these devices.
+    Devices(BTreeSet<PciAddress>),
 }
 
 /// Why a host has no place for a guest.
@@ -122,7 +133,11 @@ impl CellPlace {
 
 impl GuestPlace {
     /// A place on a host beside what others have `taken`: the one that the guest has there, as far as that is what it
-    /// asks for, and else the first that the host's cells and devices have. As the planner's filters choose.
+    /// asks for, and else the first that the host's cells and devices have, its own devices before others. As the
+    /// planner's filters choose.
+    ///
+    /// What a guest has under a name is kept, whatever kinds the name means by now, as long as neither its cells nor
+    /// its devices are to be others.
     ///
     /// # Errors
     /// Why there is none.
@@ -130,24 +145,36 @@ impl GuestPlace {
         wishes: Wishes<'_>,
         host: Parts<'_>,
         taken: &Taken,
-        before: Option<&Self>,
+        before: Before<'_>,
     ) -> Result<Self, NoPlace> {
+        let (before, own) = match before {
+            Before::Nothing => (None, BTreeSet::new()),
+            Before::Place(place) => (Some(place), place.pci_devices().collect()),
+            Before::Devices(own) => (None, own),
+        };
         let cells_stay = before.filter(|before| before.is_of(wishes.cells));
         if let Some(before) = cells_stay.filter(|before| before.has(wishes.devices)) {
             return Ok(before.clone());
         }
         let free = pools(host.devices, &taken.devices);
+        let is_own = |device: &&PciDevice| {
+            own.contains(&device.address) && !taken.devices.contains(&device.address)
+        };
+        let owned = owned(&free, host.devices.iter().filter(is_own));
         let wanted: Vec<WantedDevices<'_>> = wishes.devices.iter().map(DeviceWish::wanted).collect();
         let too_few = |TooFewDevices { wish, free }| NoPlace::Devices {
             alias: wishes.devices[wish].alias.clone(),
             wanted: wishes.devices[wish].count,
             free,
         };
-        let at_cells = |cells: &BTreeSet<u32>| choose(&free, &wanted, (!cells.is_empty()).then_some(cells));
+        let at_cells = |cells: &BTreeSet<u32>| {
+            let near = (!cells.is_empty()).then_some(cells);
+            choose(&free, &wanted, near, &owned)
+        };
         let with_devices = |cells: Vec<CellPlace>| {
             let at = cells.iter().map(|cell| cell.taken.cell).collect();
             let chosen = at_cells(&at).map_err(too_few)?;
-            let given = devices_of(host.devices, &taken.devices, &free, &chosen);
+            let given = devices_of(host.devices, &taken.devices, &own, &free, &chosen);
             let given = wishes.devices.iter().zip(given);
             Ok(Self {
                 cpuset: None,
@@ -166,7 +193,7 @@ impl GuestPlace {
             return Ok(place);
         }
         // Where there are too few devices anywhere, the cells are not to blame.
-        choose(&free, &wanted, None).map_err(too_few)?;
+        choose(&free, &wanted, None, &owned).map_err(too_few)?;
         let mut left = Cells::new(host.cells);
         let seats = taken.cells.iter().filter_map(|taken| left.seat_of(taken));
         let seats: Vec<Seat> = seats.collect();

@@ -27,16 +27,17 @@ impl PciRule {
                 .is_none_or(|product| product == device.kind.product_id)
             && self
                 .address
-                .as_ref()
                 .is_none_or(|places| places.hold(device.address))
     }
 }
 
 /// Places of devices: an address of which `*` stands for any domain, bus, slot or function.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PciPlaces {
-    /// The text before and behind each `*`, taken as an address of which nothing but the rest counts.
-    parts: [Option<String>; 4],
+    domain: Option<u16>,
+    bus: Option<u8>,
+    slot: Option<u8>,
+    function: Option<u8>,
 }
 
 /// Why a text names no places.
@@ -49,51 +50,54 @@ pub struct PciPlacesError(String);
 impl FromStr for PciPlaces {
     type Err = PciPlacesError;
     fn from_str(text: &str) -> Result<Self, PciPlacesError> {
-        let wrong = || PciPlacesError(text.chars().take(40).collect());
         let read = || {
             let (domain, rest) = text.split_once(':')?;
             let (bus, rest) = rest.split_once(':')?;
             let (slot, function) = rest.split_once('.')?;
-            Some([domain, bus, slot, function])
+            // With zeros for what is any, the rest must be an address.
+            let or_zeros = |part: &str, zeros: &str| {
+                let part = if part == "*" { zeros } else { part };
+                part.to_owned()
+            };
+            let filled = format!(
+                "{}:{}:{}.{}",
+                or_zeros(domain, "0000"),
+                or_zeros(bus, "00"),
+                or_zeros(slot, "00"),
+                or_zeros(function, "0"),
+            );
+            let place: PciAddress = filled.parse().ok()?;
+            Some(Self {
+                domain: (domain != "*").then_some(place.domain),
+                bus: (bus != "*").then_some(place.bus),
+                slot: (slot != "*").then_some(place.slot),
+                function: (function != "*").then_some(place.function),
+            })
         };
-        let parts = read().ok_or_else(wrong)?;
-        // With zeros for what is any, the rest must be an address.
-        let filled = parts.iter().zip(["0000", "00", "00", "0"]);
-        let [domain, bus, slot, function] = &filled
-            .map(|(part, zeros)| if *part == "*" { zeros } else { part })
-            .collect::<Vec<_>>()[..]
-        else {
-            return Err(wrong());
-        };
-        format!("{domain}:{bus}:{slot}.{function}")
-            .parse::<PciAddress>()
-            .map_err(|_| wrong())?;
-        let parts = parts.map(|part| (part != "*").then(|| part.to_ascii_lowercase()));
-        Ok(Self { parts })
+        read().ok_or_else(|| PciPlacesError(text.chars().take(40).collect()))
     }
 }
 
 impl PciPlaces {
-    fn hold(&self, address: PciAddress) -> bool {
+    fn hold(self, address: PciAddress) -> bool {
         let PciAddress {
             domain,
             bus,
             slot,
             function,
         } = address;
-        let there = [
-            format!("{domain:04x}"),
-            format!("{bus:02x}"),
-            format!("{slot:02x}"),
-            format!("{function:x}"),
-        ];
-        let mut parts = self.parts.iter().zip(&there);
-        parts.all(|(wanted, there)| wanted.as_ref().is_none_or(|wanted| wanted == there))
+        self.domain.is_none_or(|wanted| wanted == domain)
+            && self.bus.is_none_or(|wanted| wanted == bus)
+            && self.slot.is_none_or(|wanted| wanted == slot)
+            && self.function.is_none_or(|wanted| wanted == function)
     }
 }
 
-/// Those of a host's devices that some rule allows, by address, once each. Bridges of every kind carry others and are
-/// never given away.
+/// Those of a host's devices that some rule allows, by address, once each.
+///
+/// Never given away are bridges of every kind, which carry other devices; network cards and the like that are split
+/// into virtual functions, as long as they are: each of these is a device of its own, and who has the card has them
+/// all; and devices in PCI domains beyond 16 bits (those behind Intel's VMD), which no address here can name.
 ///
 /// # Errors
 /// When one of the texts is no node device of libvirt's.
@@ -108,7 +112,7 @@ pub fn allowed_devices(xml: &[String], rules: &[PciRule]) -> Result<Vec<PciDevic
     Ok(devices)
 }
 
-/// The device that one of libvirt's node devices is; none where it is not on a PCI bus, or a bridge.
+/// The device that one of libvirt's node devices is; none where it is no PCI device, or one that is never given away.
 fn node_device(xml: &str) -> Result<Option<PciDevice>, InventoryError> {
     const DOCUMENT: &str = "description of a PCI device";
     let unreadable = |source| InventoryError::Xml {
@@ -130,9 +134,19 @@ fn node_device(xml: &str) -> Result<Option<PciDevice>, InventoryError> {
     if class.trim().starts_with("0x06") {
         return Ok(None);
     }
+    // The list is there, and empty, for a card that could be split.
+    let split = children(pci, "capability")
+        .filter(|capability| capability.attribute("type") == Some("virt_functions"))
+        .any(|functions| children(functions, "address").next().is_some());
+    if split {
+        return Ok(None);
+    }
     let number = |part: &'static str| {
         let text = child(pci, part).map(text_of).unwrap_or_default();
-        text.trim().parse::<u16>().map_err(|_| missing(part))
+        text.trim().parse::<u32>().map_err(|_| missing(part))
+    };
+    let Ok(domain) = u16::try_from(number("domain")?) else {
+        return Ok(None);
     };
     let small = |part| u8::try_from(number(part)?).map_err(|_| missing(part));
     let id = |part: &'static str| {
@@ -145,7 +159,7 @@ fn node_device(xml: &str) -> Result<Option<PciDevice>, InventoryError> {
     let numa = child(pci, "numa").and_then(|numa| numa.attribute("node"));
     Ok(Some(PciDevice {
         address: PciAddress {
-            domain: number("domain")?,
+            domain,
             bus: small("bus")?,
             slot: small("slot")?,
             function: small("function")?,

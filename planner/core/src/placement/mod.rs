@@ -30,7 +30,7 @@ pub mod weighers;
 
 pub use batch::{BatchOutcome, Conflict, Gain, GivenUp, Method, Remedy, Unplaced};
 pub use config::{Isolation, Metrics, Profile, SchedulerConfig, Weights};
-pub(crate) use devices::Taken;
+pub(crate) use devices::{Devices, Taken, Terms};
 pub use devices::{
     CellUse, CpuPolicy, Demand, DemandError, GuestCell, NumaCell, PageSize, Pages, PciDevice, PciPool,
     Seated, ThreadPolicy, Unfit,

@@ -7,7 +7,6 @@ use super::filters::{Depends, Filter};
 use super::input::{Aggregate, Group, Host, Name, Policy, Ratio, Ratios, Request, Resources};
 use super::sides::{Noted, Sides};
 use super::weighers::Weigher;
-use drover_numa::NumaLimits;
 use indexmap::IndexMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -161,14 +160,7 @@ fn noted(request: &Request) -> Noted<'_> {
 impl Fixed {
     /// What a host's cells and devices are asked for beside the demand.
     pub(super) fn terms(&self, host: HostIndex) -> Terms<'_> {
-        let ratios = self.hosts[host].host.ratios;
-        Terms {
-            limits: NumaLimits {
-                cpu_ratio: ratios.cpu,
-                ram_ratio: ratios.ram,
-            },
-            aliases: &self.config.pci_aliases,
-        }
+        Terms::of(&self.config, self.hosts[host].host.ratios)
     }
 
     /// Whether the weigher's multiplier is not the same for all hosts.

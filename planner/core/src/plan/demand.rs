@@ -4,11 +4,12 @@
 use super::build::Inputs;
 use super::settings::ratios;
 use super::types::{Finding, Severity};
+use super::world::resources;
 use crate::executor::{DeviceOrder, NumaOrder};
 use crate::model::{DesiredFleet, ImageSpec, RecordedFleet, ServerSpec};
-use crate::placement::{Demand, DemandError, Filter, ImageProperties, Needs, Resources};
+use crate::placement::{Demand, DemandError, Filter, ImageProperties, Name, Needs, Resources};
 use drover_numa::{CpuPolicy, NumaLimits, numbered};
-use drover_types::Address;
+use drover_types::{Address, PciKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -143,22 +144,59 @@ pub(super) fn demand_of_flavor(
     gives.of_what_is_asked(Demand::of(needs, wants))
 }
 
-/// What a server takes while it changes from one demand to the other: the one with more processors of its own, or more
-/// memory, or more devices. What it gives up is nobody else's before the change is done.
-pub(super) fn larger(now: Option<Arc<Demand>>, then: Option<Arc<Demand>>) -> Option<Arc<Demand>> {
-    let size = |demand: &Option<Arc<Demand>>| {
-        let cells = demand.iter().flat_map(|demand| &demand.cells);
-        let devices = demand.iter().flat_map(|demand| &demand.devices);
-        let devices: u64 = devices.map(|(_, count)| count).sum();
-        cells.fold((0, 0, devices), |(own, memory, devices), cell| {
+/// What a server takes while it changes from one demand to the other: the cells with more processors of its own, or more
+/// memory, and all devices of both. What it gives up is nobody else's before the change is done.
+pub(super) fn larger(
+    desired: &DesiredFleet,
+    now: Option<Arc<Demand>>,
+    then: Option<Arc<Demand>>,
+) -> Option<Arc<Demand>> {
+    let (now, then) = match (now, then) {
+        (Some(now), Some(then)) if now != then => (now, then),
+        (one, other) => return one.or(other),
+    };
+    let size = |demand: &Demand| {
+        let cells = demand.cells.iter();
+        cells.fold((0, 0), |(own, memory), cell| {
             let more = match cell.policy {
                 CpuPolicy::Dedicated => cell.vcpus,
                 CpuPolicy::Shared => 0,
             };
-            (own + more, memory + cell.memory_mib, devices)
+            (own + more, memory + cell.memory_mib)
         })
     };
-    if size(&now) > size(&then) { now } else { then }
+    let cells = if size(&now) > size(&then) { &now } else { &then };
+    Some(Arc::new(Demand {
+        cells: cells.cells.clone(),
+        devices: all_devices(&desired.scheduler.pci_aliases, &now.devices, &then.devices),
+    }))
+}
+
+/// Devices of both demands; of aliases that mean the same kinds, those of the demand that asks for more.
+fn all_devices(
+    aliases: &BTreeMap<String, Vec<PciKind>>,
+    now: &[(Name, u64)],
+    then: &[(Name, u64)],
+) -> Vec<(Name, u64)> {
+    let kinds = |alias: &Name| -> BTreeSet<PciKind> {
+        let kinds = aliases.get(alias.as_str()).into_iter().flatten();
+        kinds.copied().collect()
+    };
+    let counts = |devices: &[(Name, u64)]| {
+        let mut counts: BTreeMap<BTreeSet<PciKind>, u64> = BTreeMap::new();
+        for (alias, count) in devices {
+            *counts.entry(kinds(alias)).or_default() += count;
+        }
+        counts
+    };
+    let (before, after) = (counts(now), counts(then));
+    let shrinks = |alias: &Name| {
+        let kinds = kinds(alias);
+        before.get(&kinds) > after.get(&kinds)
+    };
+    let grown = then.iter().filter(|(alias, _)| !shrinks(alias));
+    let shrunk = now.iter().filter(|(alias, _)| shrinks(alias));
+    grown.chain(shrunk).cloned().collect()
 }
 
 /// The cells and devices that a server asks for, whether a filter looks at them or not.
@@ -170,6 +208,16 @@ pub(crate) fn asked_or_nothing(
 ) -> Demand {
     let demand = asked(desired, recorded, spec, as_it).ok().flatten();
     demand.unwrap_or_default()
+}
+
+/// The devices that a server asks for, by alias.
+pub(super) fn devices_of(spec: &ServerSpec) -> Vec<(Name, u64)> {
+    let needs = Needs {
+        extra_specs: spec.size.extra_specs.clone(),
+        ..Needs::default()
+    };
+    let demand = Demand::of(&needs, &resources(spec)).ok().flatten();
+    demand.map_or_else(Vec::new, |demand| demand.devices)
 }
 
 /// A server's cells and devices as its host is to have them.
@@ -199,7 +247,7 @@ pub(super) fn order(
     ((!numa.cells.is_empty()).then_some(numa), devices.collect())
 }
 
-/// What servers ask that makes no sense, that no host reports, or that nothing configured looks at: none of them is
+/// What servers ask that makes no sense, that no alias names, or that nothing configured looks at: none of them is
 /// placed as if it had asked for nothing.
 pub(super) fn findings(inputs: &Inputs<'_>) -> Vec<Finding> {
     let Inputs {
@@ -239,17 +287,15 @@ pub(super) fn findings(inputs: &Inputs<'_>) -> Vec<Finding> {
             }
         };
         for (alias, _) in &demand.devices {
-            if !desired.scheduler.pci_aliases.contains_key(alias.as_str()) && !hidden {
-                find(
-                    format!("{flavor} asks for the PCI device {alias:?}, and no alias has that name"),
-                    "add a pci_alias block of that name to the scheduler block",
-                );
-            } else if !desired.scheduler.pci_aliases.contains_key(alias.as_str()) {
-                find(
-                    format!("{flavor} asks for a PCI device that no alias names, which is sensitive"),
-                    "add a pci_alias block of that name to the scheduler block",
-                );
+            if desired.scheduler.pci_aliases.contains_key(alias.as_str()) {
+                continue;
             }
+            let what = if hidden {
+                format!("{flavor} asks for a PCI device that no alias names, which is sensitive")
+            } else {
+                format!("{flavor} asks for the PCI device {alias:?}, and no alias has that name")
+            };
+            find(what, "add a pci_alias block of that name to the scheduler block");
         }
         let mut unseen = |filter: Filter, what: &str| {
             find(

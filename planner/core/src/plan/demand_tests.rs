@@ -4,7 +4,7 @@ use super::ahead::{capacity, losses};
 use super::testing::Fleet;
 use super::tests::plan;
 use super::{ActionKind, BalanceLimits, BlockedBy, Plan, PlanOptions, Reason, Severity, export, rebalance};
-use crate::model::{DesiredFleet, HostState, ObservedDomain};
+use crate::model::{DesiredFleet, ObservedDomain};
 use crate::testing::{address, desired, host, inventory, lineage, with_hosts, with_server};
 use drover_numa::{CellUse, NumaCell};
 use drover_types::{Address, HostName, PciKind, PowerState, ServerId};
@@ -71,30 +71,6 @@ fn pinned(hosts: &[(&str, u32)], seated: &[&str]) -> Fleet {
         domains.get_mut(&id).expect("it is seated").cells = vec![taken(*cpu)];
     }
     fleet
-}
-
-impl Fleet {
-    fn with(mut self, servers: &[&str]) -> Self {
-        for at in servers {
-            self.desired = with_server(self.desired, at, None);
-        }
-        self
-    }
-
-    fn drains(mut self, name: &str) -> Self {
-        let declared = self.desired.hosts.get_mut(&host(name)).expect("declared");
-        declared.spec.state = HostState::Drain;
-        self
-    }
-
-    fn plan(&self) -> Plan {
-        plan(
-            &self.desired,
-            &self.recorded,
-            &self.observed,
-            &PlanOptions::default(),
-        )
-    }
 }
 
 fn hosts_of(plan: &Plan) -> BTreeMap<String, String> {

@@ -6,8 +6,7 @@ use super::types::{Finding, Severity};
 use super::world::{Parts, name_of, parts, request, resources, where_counted};
 use crate::diff::{FleetDiff, ServerStep};
 use crate::placement::scenario::Scenario;
-use crate::placement::{CellUse, Demand, Host, Name, Request, Resident};
-use drover_numa::{Beside, Cells, NumaLimits, PciDevice};
+use crate::placement::{Demand, Devices, Host, Request, Resident, Resources, Terms};
 
 /// The scenario in which the servers to be created find the hosts that the plan gives them, as long as no other
 /// server moves or grows.
@@ -44,8 +43,9 @@ pub fn export(inputs: &Inputs<'_>, diff: &FleetDiff) -> Result<Scenario, Vec<Fin
         let size = server.recorded.as_ref().unwrap_or(spec);
         let seat = where_counted(server).map(name_of);
         if let Some(host) = seat.and_then(|seat| hosts.iter().position(|host| host.name == seat)) {
-            let cells = demand(inputs.desired, inputs.recorded, size, AsIt::Is);
-            seat_on(&mut hosts[host], &asked, &resources(size), cells.as_deref());
+            let demand = demand(inputs.desired, inputs.recorded, size, AsIt::Is);
+            let terms = Terms::of(&config, hosts[host].ratios);
+            seat_on(&mut hosts[host], &asked, &resources(size), demand.as_deref(), &terms);
         }
     }
     let name = format!("{} of {}", inputs.desired.project, inputs.desired.fleet);
@@ -59,19 +59,24 @@ pub fn export(inputs: &Inputs<'_>, diff: &FleetDiff) -> Result<Scenario, Vec<Fin
     ))
 }
 
-fn seat_on(host: &mut Host, server: &Request, size: &crate::placement::Resources, asked: Option<&Demand>) {
-    let (cells, devices) = taken(host, &server.name, asked);
-    for taken in cells {
-        if let Some(cell) = host.numa.iter_mut().find(|cell| cell.id == taken.cell) {
-            cell.promise(&taken);
+fn seat_on(
+    host: &mut Host,
+    server: &Request,
+    size: &Resources,
+    demand: Option<&Demand>,
+    terms: &Terms<'_>,
+) {
+    // As the engine counts it: what is reported, or what would fit.
+    let seated = host.seated.remove_entry(&server.name).into_iter().collect();
+    let mut devices = Devices::new(&host.numa, &host.pci, &seated);
+    devices.take(&server.name, demand, terms);
+    if let Some(taken) = devices.taken(&server.name) {
+        for taken in taken.of_cells() {
+            if let Some(cell) = host.numa.iter_mut().find(|cell| cell.id == taken.cell) {
+                cell.promise(taken);
+            }
         }
-    }
-    for device in devices {
-        let mut pools = host.pci.iter_mut();
-        let alike = pools.find(|pool| pool.kind == device.kind && pool.numa_node == device.numa_node);
-        if let Some(pool) = alike {
-            pool.free = pool.free.saturating_sub(1);
-        }
+        host.pci = devices.pools().to_vec();
     }
     host.used.vcpus = host.used.vcpus.saturating_add(size.vcpus);
     host.used.ram_mib = host.used.ram_mib.saturating_add(size.ram_mib);
@@ -84,20 +89,4 @@ fn seat_on(host: &mut Host, server: &Request, size: &crate::placement::Resources
         group: server.group.clone(),
         image: server.needs.image.clone(),
     });
-}
-
-/// What a server that is there has taken of the host's cells and devices: as reported, or where it would fit. One
-/// without a domain has no devices.
-fn taken(host: &mut Host, server: &Name, cells: Option<&Demand>) -> (Vec<CellUse>, Vec<PciDevice>) {
-    if let Some(seated) = host.seated.remove(server) {
-        return (seated.taken, seated.devices);
-    }
-    let limits = NumaLimits {
-        cpu_ratio: host.ratios.cpu,
-        ram_ratio: host.ratios.ram,
-    };
-    let wanted = cells.map_or(&[][..], |demand| &demand.cells);
-    let seats = Cells::new(&host.numa).fit(wanted, limits, Beside::NOTHING);
-    let seats = seats.unwrap_or_default();
-    (seats.into_iter().map(|seat| seat.taken).collect(), Vec::new())
 }

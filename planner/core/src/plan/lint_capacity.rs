@@ -4,28 +4,31 @@
 //! host takes room there at once, what leaves gives room back when it is done.
 
 use super::action::{ActionKind, Keep};
+use super::demand::devices_of;
 use super::lint::LintFinding;
 use super::lint_prefix::{Ancestors, Change, worst};
 use super::types::Plan;
 use super::world::{capacity, resources};
 use crate::executor::ServerOrder;
 use crate::model::{
-    HostInventory, ObservedDomain, ObservedFleet, RecordedFleet, SchedulerSettings, ServerSpec,
+    HostInventory, ObservedDomain, ObservedFleet, RecordedFleet, SchedulerSettings, ServerRecord, ServerSpec,
 };
-use crate::placement::{CpuPolicy, Filter, Resources};
-use drover_types::{HostName, OperationId, PciAddress, ServerId};
+use crate::placement::{CpuPolicy, Filter, PciDevice, Resources};
+use drover_types::{HostName, OperationId, PciAddress, PciKind, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Devices, each of one of some kinds: how many of which kinds.
+type Devices = BTreeMap<BTreeSet<PciKind>, u64>;
+
 /// What is taken of a host, or is there.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Amounts {
     vcpus: u64,
     ram_mib: u64,
     disk_mib: u64,
     /// Processors that one server alone is pinned to.
     own_cpus: u64,
-    /// PCI devices of any kind.
-    devices: u64,
+    devices: Devices,
 }
 
 impl From<Resources> for Amounts {
@@ -39,22 +42,86 @@ impl From<Resources> for Amounts {
     }
 }
 
-fn add(sum: &mut Amounts, more: Amounts) {
+fn add(sum: &mut Amounts, more: &Resources) {
     sum.vcpus = sum.vcpus.saturating_add(more.vcpus);
     sum.ram_mib = sum.ram_mib.saturating_add(more.ram_mib);
     sum.disk_mib = sum.disk_mib.saturating_add(more.disk_mib);
-    sum.own_cpus = sum.own_cpus.saturating_add(more.own_cpus);
-    sum.devices = sum.devices.saturating_add(more.devices);
+}
+
+/// One resource of a host.
+#[derive(Debug, Clone)]
+enum Measure {
+    Memory,
+    Disk,
+    Cpus,
+    OwnCpus,
+    /// Devices of these kinds.
+    Devices(BTreeSet<PciKind>),
+}
+
+impl Measure {
+    fn of(&self, amounts: &Amounts) -> u64 {
+        match self {
+            Self::Memory => amounts.ram_mib,
+            Self::Disk => amounts.disk_mib,
+            Self::Cpus => amounts.vcpus,
+            Self::OwnCpus => amounts.own_cpus,
+            // Who asks for one of some of these kinds takes one of these.
+            Self::Devices(kinds) => {
+                let within = amounts.devices.iter().filter(|(of, _)| of.is_subset(kinds));
+                within.map(|(_, count)| count).sum()
+            }
+        }
+    }
+
+    /// For people.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Memory => "MiB of memory",
+            Self::Disk => "MiB of disk",
+            Self::Cpus => "processors",
+            Self::OwnCpus => "processors to pin servers to",
+            Self::Devices(_) => "PCI devices",
+        }
+    }
+
+    /// Which filter asks for it.
+    const fn filter(&self) -> Filter {
+        match self {
+            Self::Memory => Filter::Ram,
+            Self::Disk => Filter::Disk,
+            Self::Cpus => Filter::Core,
+            Self::OwnCpus => Filter::NumaTopology,
+            Self::Devices(_) => Filter::PciPassthrough,
+        }
+    }
+
+    /// How often it may be promised.
+    const fn ratio(&self, scheduler: &SchedulerSettings) -> f64 {
+        match self {
+            Self::Memory => scheduler.ram_allocation_ratio,
+            Self::Disk => scheduler.disk_allocation_ratio,
+            Self::Cpus => scheduler.cpu_allocation_ratio,
+            Self::OwnCpus | Self::Devices(_) => 1.0,
+        }
+    }
+}
+
+fn counted<'a>(devices: impl Iterator<Item = &'a PciDevice>) -> Devices {
+    let mut counts = Devices::new();
+    for device in devices {
+        *counts.entry([device.kind].into()).or_default() += 1;
+    }
+    counts
 }
 
 /// Devices that servers may have, and the domain has.
 fn given<'a>(
     inventory: &'a HostInventory,
     domain: &'a ObservedDomain,
-) -> impl Iterator<Item = PciAddress> + 'a {
+) -> impl Iterator<Item = &'a PciDevice> {
     let all = inventory.facts.pci_devices.iter();
-    all.map(|device| device.address)
-        .filter(|address| domain.pci_devices.contains(address))
+    all.filter(|device| domain.pci_devices.contains(&device.address))
 }
 
 /// Processors of the host that servers are pinned to, and the domain is.
@@ -67,25 +134,19 @@ fn pinned<'a>(inventory: &'a HostInventory, domain: &'a ObservedDomain) -> impl 
     taken.copied().filter(to_pin)
 }
 
-fn beyond(after: Amounts, before: Amounts) -> Amounts {
-    Amounts {
-        vcpus: after.vcpus.saturating_sub(before.vcpus),
-        ram_mib: after.ram_mib.saturating_sub(before.ram_mib),
-        disk_mib: after.disk_mib.saturating_sub(before.disk_mib),
-        own_cpus: after.own_cpus.saturating_sub(before.own_cpus),
-        devices: after.devices.saturating_sub(before.devices),
-    }
-}
-
 fn ordered(order: &ServerOrder) -> Amounts {
     let cells = order.numa.iter().flat_map(|numa| &numa.cells);
     let own = cells.filter(|cell| cell.policy == CpuPolicy::Dedicated);
+    let mut devices = Devices::new();
+    for asked in &order.devices {
+        *devices.entry(asked.kinds.iter().copied().collect()).or_default() += asked.count;
+    }
     Amounts {
         vcpus: u64::from(order.vcpus),
         ram_mib: order.ram_mib,
         disk_mib: order.disk_bytes.div_ceil(1 << 20),
         own_cpus: own.map(|cell| cell.vcpus).sum(),
-        devices: order.devices.iter().map(|devices| devices.count).sum(),
+        devices,
     }
 }
 
@@ -109,8 +170,9 @@ fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<Host
             .flat_map(|domain| pinned(inventory, domain))
             .collect();
         sum.own_cpus = all.len() as u64;
-        let all: BTreeSet<PciAddress> = domains.flat_map(|domain| given(inventory, domain)).collect();
-        sum.devices = all.len() as u64;
+        let all: BTreeSet<PciAddress> = domains.flat_map(|domain| &domain.pci_devices).copied().collect();
+        let there = inventory.facts.pci_devices.iter();
+        sum.devices = counted(there.filter(|device| all.contains(&device.address)));
         for domain in inventory.domains.values() {
             let taken = specs.get(&ServerId::from_uuid(domain.uuid)).map_or(
                 Resources {
@@ -120,7 +182,7 @@ fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<Host
                 },
                 |spec| resources(spec),
             );
-            add(sum, taken.into());
+            add(sum, &taken);
         }
     }
     for record in recorded.servers.values() {
@@ -132,7 +194,7 @@ fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<Host
             .and_then(|observation| observation.inventory())
             .is_some_and(|inventory| inventory.domains.contains_key(&record.id.uuid()));
         if !seen && let Some(sum) = used.get_mut(host) {
-            add(sum, resources(&record.spec).into());
+            add(sum, &resources(&record.spec));
         }
     }
     used
@@ -155,17 +217,73 @@ fn rebuilt(plan: &Plan) -> BTreeMap<ServerId, &HostName> {
     deletions.collect()
 }
 
+/// What comes to a host.
+struct Arrival {
+    takes: Amounts,
+    /// What the server has there already.
+    has: Amounts,
+    action: OperationId,
+}
+
 /// What the plan's actions add to hosts and take from them.
+#[derive(Default)]
 struct Changes<'a> {
-    arrivals: BTreeMap<&'a HostName, Vec<(Amounts, OperationId)>>,
+    arrivals: BTreeMap<&'a HostName, Vec<Arrival>>,
     departures: BTreeMap<&'a HostName, Vec<(Amounts, OperationId)>>,
 }
 
-fn changes<'a>(plan: &'a Plan, sizes: &BTreeMap<ServerId, Amounts>) -> Changes<'a> {
+/// What is known of servers before the plan begins.
+struct Known<'a> {
+    records: BTreeMap<ServerId, &'a ServerRecord>,
+    sizes: BTreeMap<ServerId, Amounts>,
+}
+
+impl<'a> Known<'a> {
+    fn new(recorded: &'a RecordedFleet, observed: &ObservedFleet) -> Self {
+        let records: BTreeMap<ServerId, &ServerRecord> = recorded
+            .servers
+            .values()
+            .map(|record| (record.id, record))
+            .collect();
+        let sizes = records.iter().map(|(id, record)| (*id, resources(&record.spec).into()));
+        let mut sizes: BTreeMap<ServerId, Amounts> = sizes.collect();
+        // Wherever a domain is: it may be on another host than recorded.
+        for inventory in observed.values().filter_map(|observation| observation.inventory()) {
+            for domain in inventory.domains.values() {
+                if let Some(size) = sizes.get_mut(&ServerId::from_uuid(domain.uuid)) {
+                    size.own_cpus = pinned(inventory, domain).count() as u64;
+                    size.devices = counted(given(inventory, domain));
+                }
+            }
+        }
+        Self { records, sizes }
+    }
+
+    fn size(&self, server: ServerId) -> Amounts {
+        self.sizes.get(&server).cloned().unwrap_or_default()
+    }
+
+    /// Whether the server keeps its devices, whatever kinds their aliases mean by now: it asks for what it asked for.
+    fn keeps_devices(&self, order: &ServerOrder) -> bool {
+        let asked = order.devices.iter().map(|devices| (devices.alias.as_str(), devices.count));
+        let count: u64 = order.devices.iter().map(|devices| devices.count).sum();
+        let has: u64 = self.size(order.id).devices.values().sum();
+        let before = self.records.get(&order.id).map(|record| devices_of(&record.spec));
+        let before = before.unwrap_or_default();
+        has >= count && asked.eq(before.iter().map(|(alias, count)| (alias.as_str(), *count)))
+    }
+}
+
+fn changes<'a>(plan: &'a Plan, known: &Known<'_>) -> Changes<'a> {
     let rebuilt = rebuilt(plan);
-    let mut arrivals: BTreeMap<&HostName, Vec<(Amounts, OperationId)>> = BTreeMap::new();
-    let mut departures: BTreeMap<&HostName, Vec<(Amounts, OperationId)>> = BTreeMap::new();
-    let size = |server: &ServerId| sizes.get(server).copied().unwrap_or_default();
+    let mut changes = Changes::default();
+    let mut arrives = |host: &'a HostName, takes: Amounts, has: Amounts, action: OperationId| {
+        let arrivals = changes.arrivals.entry(host).or_default();
+        arrivals.push(Arrival { takes, has, action });
+    };
+    let mut departs = |host: &'a HostName, size: Amounts, action: OperationId| {
+        changes.departures.entry(host).or_default().push((size, action));
+    };
     // A server that moves twice leaves the second host with what it brought.
     let mut brought: BTreeMap<ServerId, Amounts> = BTreeMap::new();
     for action in &plan.actions {
@@ -177,25 +295,23 @@ fn changes<'a>(plan: &'a Plan, sizes: &BTreeMap<ServerId, Amounts>) -> Changes<'
                 _,
             ) => {
                 for candidate in candidates {
-                    let mut more = ordered(order);
-                    if rebuilt.get(&order.id) == Some(&&candidate.host) {
-                        more = beyond(more, size(&order.id));
-                    }
-                    arrivals
-                        .entry(&candidate.host)
-                        .or_default()
-                        .push((more, action.id));
+                    let again = rebuilt.get(&order.id) == Some(&&candidate.host);
+                    let has = if again { known.size(order.id) } else { Amounts::default() };
+                    arrives(&candidate.host, ordered(order), has, action.id);
                 }
             }
             (ActionKind::Migrate { order, to, .. }, Some(from)) => {
                 let leaves = brought.insert(order.id, ordered(order));
-                let leaves = leaves.unwrap_or_else(|| size(&order.id));
-                arrivals.entry(to).or_default().push((ordered(order), action.id));
-                departures.entry(from).or_default().push((leaves, action.id));
+                let leaves = leaves.unwrap_or_else(|| known.size(order.id));
+                arrives(to, ordered(order), Amounts::default(), action.id);
+                departs(from, leaves, action.id);
             }
             (ActionKind::UpdateServer { order, .. }, Some(host)) => {
-                let more = beyond(ordered(order), size(&order.id));
-                arrivals.entry(host).or_default().push((more, action.id));
+                let mut takes = ordered(order);
+                if !takes.devices.is_empty() && known.keeps_devices(order) {
+                    takes.devices.clear();
+                }
+                arrives(host, takes, known.size(order.id), action.id);
             }
             (
                 ActionKind::DeleteServer {
@@ -204,10 +320,7 @@ fn changes<'a>(plan: &'a Plan, sizes: &BTreeMap<ServerId, Amounts>) -> Changes<'
                     ..
                 },
                 Some(host),
-            ) => departures
-                .entry(host)
-                .or_default()
-                .push((size(server), action.id)),
+            ) => departs(host, known.size(*server), action.id),
             (
                 ActionKind::Migrate { .. }
                 | ActionKind::UpdateServer { .. }
@@ -228,11 +341,23 @@ fn changes<'a>(plan: &'a Plan, sizes: &BTreeMap<ServerId, Amounts>) -> Changes<'
             ) => {}
         }
     }
-    Changes { arrivals, departures }
+    changes
 }
 
-/// One resource: its name for people, the filter that asks for it, its ratio, and how much of it is meant.
-type Row = (&'static str, &'static str, f64, fn(Amounts) -> u64);
+/// The resources that some filter asks for, devices by the kinds that come to the host.
+fn measures(scheduler: &SchedulerSettings, arrivals: &[Arrival]) -> Vec<Measure> {
+    let kinds: BTreeSet<&BTreeSet<PciKind>> = arrivals
+        .iter()
+        .flat_map(|arrival| arrival.takes.devices.keys())
+        .collect();
+    let devices = kinds.into_iter().cloned().map(Measure::Devices);
+    let all = [Measure::Memory, Measure::Disk, Measure::Cpus, Measure::OwnCpus];
+    let asked = all.into_iter().chain(devices).filter(|measure| {
+        let mut filters = scheduler.filters.iter();
+        filters.any(|name| name == measure.filter().name())
+    });
+    asked.collect()
+}
 
 pub(super) fn check_capacity(
     plan: &Plan,
@@ -241,57 +366,12 @@ pub(super) fn check_capacity(
     scheduler: &SchedulerSettings,
     findings: &mut Vec<LintFinding>,
 ) {
-    let sizes: BTreeMap<ServerId, Amounts> = recorded
-        .servers
-        .values()
-        .map(|record| {
-            let host = record.host.as_ref().and_then(|host| observed.get(host));
-            let inventory = host.and_then(|observation| observation.inventory());
-            let domain = inventory.and_then(|inventory| {
-                let domain = inventory.domains.get(&record.id.uuid())?;
-                let cpus = pinned(inventory, domain).count() as u64;
-                Some((cpus, given(inventory, domain).count() as u64))
-            });
-            let (own_cpus, devices) = domain.unwrap_or_default();
-            let size = Amounts {
-                own_cpus,
-                devices,
-                ..resources(&record.spec).into()
-            };
-            (record.id, size)
-        })
-        .collect();
-    let Changes { arrivals, departures } = changes(plan, &sizes);
+    let Changes { arrivals, departures } = changes(plan, &Known::new(recorded, observed));
     if arrivals.is_empty() {
         return;
     }
     let used = at_first(recorded, observed);
     let ancestors = Ancestors::of(plan);
-    let rows: [Row; 5] = [
-        (
-            "MiB of memory",
-            "RamFilter",
-            scheduler.ram_allocation_ratio,
-            |of| of.ram_mib,
-        ),
-        (
-            "MiB of disk",
-            "DiskFilter",
-            scheduler.disk_allocation_ratio,
-            |of| of.disk_mib,
-        ),
-        ("processors", "CoreFilter", scheduler.cpu_allocation_ratio, |of| {
-            of.vcpus
-        }),
-        (
-            "processors to pin servers to",
-            Filter::NumaTopology.name(),
-            1.0,
-            |of| of.own_cpus,
-        ),
-        ("PCI devices", Filter::PciPassthrough.name(), 1.0, |of| of.devices),
-    ];
-    let asks = |filter: &str| scheduler.filters.iter().any(|name| name == filter);
     for (host, arrivals) in &arrivals {
         let Some(inventory) = observed
             .get(*host)
@@ -307,20 +387,24 @@ pub(super) fn check_capacity(
             .map(|cell| cell.dedicated_cpus.len() as u64);
         let limit = Amounts {
             own_cpus: to_pin.sum(),
-            devices: inventory.facts.pci_devices.len() as u64,
+            devices: counted(inventory.facts.pci_devices.iter()),
             ..capacity(inventory).into()
         };
-        let base = used.get(*host).copied().unwrap_or_default();
-        for (what, _, ratio, of) in rows.into_iter().filter(|(_, filter, ..)| asks(filter)) {
-            let change = |(size, action): &(Amounts, OperationId)| Change {
-                amount: of(*size),
+        let base = used.get(*host).cloned().unwrap_or_default();
+        for measure in measures(scheduler, arrivals) {
+            let comes = arrivals.iter().map(|arrival| Change {
+                amount: (measure.of(&arrival.takes)).saturating_sub(measure.of(&arrival.has)),
+                action: arrival.action,
+            });
+            let goes = leaves.iter().map(|(size, action)| Change {
+                amount: measure.of(size),
                 action: *action,
-            };
-            let comes: Vec<Change> = arrivals.iter().map(change).collect();
-            let goes: Vec<Change> = leaves.iter().map(change).collect();
-            let base = of(base);
+            });
+            let (comes, goes): (Vec<Change>, Vec<Change>) = (comes.collect(), goes.collect());
+            let base = measure.of(&base);
+            let most = measure.of(&limit) as f64 * measure.ratio(scheduler);
             // Half a unit for rounding: amounts are whole numbers.
-            let allowed = of(limit) as f64 * ratio + 0.5;
+            let allowed = most + 0.5;
             let all: u64 = comes
                 .iter()
                 .map(|change| change.amount)
@@ -333,9 +417,9 @@ pub(super) fn check_capacity(
             if worst > base && worst as f64 > allowed {
                 findings.push(LintFinding::OverCapacity {
                     host: (*host).clone(),
-                    what,
+                    what: measure.name(),
                     used: worst,
-                    limit: (of(limit) as f64 * ratio) as u64,
+                    limit: most as u64,
                 });
             }
         }

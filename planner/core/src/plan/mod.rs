@@ -13,6 +13,8 @@ mod conceal;
 mod demand;
 #[cfg(test)]
 mod demand_tests;
+#[cfg(test)]
+mod devices_tests;
 mod export;
 mod file;
 pub mod guard;

@@ -1,10 +1,10 @@
 //! A fleet as it is declared, recorded and reported, for tests of plans.
 
 use super::ahead::{Moment, Newcomers, Standing};
-use super::{Inputs, PlanOptions};
+use super::{Inputs, Plan, PlanOptions};
 use crate::diff::{FleetDiff, diff};
-use crate::model::{DesiredFleet, HostInventory, HostObservation, ObservedFleet, RecordedFleet};
-use crate::testing::{host, lineage, observed, settled};
+use crate::model::{DesiredFleet, HostInventory, HostState, HostObservation, ObservedFleet, RecordedFleet};
+use crate::testing::{host, lineage, observed, settled, with_server};
 use drover_types::{Address, HostName, Sha256Digest};
 
 /// What is declared, recorded and reported, together.
@@ -66,5 +66,26 @@ impl Fleet {
             Some(HostObservation::Reported(inventory)) => inventory,
             Some(HostObservation::Unobserved(_)) | None => panic!("{name} is there"),
         }
+    }
+
+    /// With servers of the usual flavor declared beside.
+    pub(crate) fn with(mut self, servers: &[&str]) -> Self {
+        for at in servers {
+            self.desired = with_server(self.desired, at, None);
+        }
+        self
+    }
+
+    /// With a host that is to be emptied.
+    pub(crate) fn drains(mut self, name: &str) -> Self {
+        let declared = self.desired.hosts.get_mut(&host(name)).expect("declared");
+        declared.spec.state = HostState::Drain;
+        self
+    }
+
+    /// Its plan.
+    pub(crate) fn plan(&self) -> Plan {
+        let options = PlanOptions::default();
+        super::tests::plan(&self.desired, &self.recorded, &self.observed, &options)
     }
 }

@@ -1,7 +1,7 @@
 //! The planner's filter and a host's own claim are one function: whatever came and went, what one lets through the
 //! other takes, and a plan made from what the host reports continues where it stands.
 
-use drover_agent_core::domain::{DeviceWish, GuestPlace, Parts, Taken, Wishes};
+use drover_agent_core::domain::{Before, DeviceWish, GuestPlace, NoPlace, Parts, Taken, Wishes};
 use drover_core::placement::{
     Demand, Filter, Host, Name, Needs, NumaCell, Pages, Request, Resources, Scheduler, SchedulerConfig,
     Seated, Weights,
@@ -134,7 +134,7 @@ fn flavor() -> impl Strategy<Value = (u64, u64, BTreeMap<String, String>)> {
 }
 
 /// As the host fits it.
-fn fit(demand: &Demand, taken: &Taken) -> Result<GuestPlace, drover_agent_core::domain::NoPlace> {
+fn fit(demand: &Demand, taken: &Taken, before: Option<&GuestPlace>) -> Result<GuestPlace, NoPlace> {
     let aliases = aliases();
     let wishes: Vec<DeviceWish> = (demand.devices.iter())
         .map(|(alias, count)| DeviceWish {
@@ -152,7 +152,8 @@ fn fit(demand: &Demand, taken: &Taken) -> Result<GuestPlace, drover_agent_core::
         cells: &cells(),
         devices: &devices(),
     };
-    GuestPlace::fit(wishes, parts, taken, None)
+    let before = before.map_or(Before::Nothing, Before::Place);
+    GuestPlace::fit(wishes, parts, taken, before)
 }
 
 /// The devices of a place.
@@ -162,6 +163,65 @@ fn given(place: &GuestPlace) -> Vec<PciDevice> {
     devices.filter(|device| has.contains(&device.address)).collect()
 }
 
+type There = BTreeMap<Name, (Request, GuestPlace)>;
+
+/// What others than this server have of the host.
+fn taken(there: &There, server: &Name) -> Taken {
+    let others = || there.iter().filter(|(name, _)| *name != server);
+    Taken {
+        cells: others().flat_map(|(_, (_, place))| place.taken()).collect(),
+        devices: others().flat_map(|(_, (_, place))| place.pci_devices()).collect(),
+    }
+}
+
+/// A plan's beginning: everybody as the host reports it.
+fn as_reported(there: &There) -> Scheduler {
+    let seated = there.iter().map(|(name, (request, place))| {
+        let seated = Seated {
+            demand: request.demand.clone(),
+            taken: place.taken(),
+            devices: given(place),
+        };
+        (name.clone(), seated)
+    });
+    let mut scheduler = scheduler(seated.collect());
+    for (request, _) in there.values().rev() {
+        scheduler.force(&Name::from("n1"), request).expect("a host");
+    }
+    scheduler
+}
+
+/// Which of these would fit.
+fn room(scheduler: &mut Scheduler) -> Vec<bool> {
+    let probes = ["nic", "nic:2", "nic:3", "gpu", "gpu:2", "gpu:3", "gpu:4"];
+    let devices = probes.map(|alias| ("pci_passthrough:alias", alias));
+    let pinned = [("hw:cpu_policy", "dedicated"); 4];
+    let probes = pinned.into_iter().chain(devices).zip(1..);
+    probes
+        .map(|((key, value), vcpus)| {
+            let specs = [(key.to_owned(), value.to_owned())].into();
+            let probe = request(100, &(vcpus, 1, specs)).expect("it makes sense");
+            scheduler.passes(&Name::from("n1"), &probe).expect("a host")
+        })
+        .collect()
+}
+
+fn nothing_is_had_twice(there: &There) -> Result<(), TestCaseError> {
+    let mut pinned = BTreeSet::new();
+    for cpu in there
+        .values()
+        .flat_map(|(_, place)| place.taken())
+        .flat_map(|taken| taken.pinned)
+    {
+        prop_assert!(pinned.insert(cpu), "{} is pinned twice", cpu);
+    }
+    let mut had = BTreeSet::new();
+    for device in there.values().flat_map(|(_, place)| place.pci_devices()) {
+        prop_assert!(had.insert(device), "{} is given twice", device);
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn what_the_planner_lets_through_the_host_takes(
@@ -169,7 +229,7 @@ proptest! {
     ) {
         let n1 = Name::from("n1");
         let mut planned = scheduler(BTreeMap::new());
-        let mut there: BTreeMap<Name, (Request, GuestPlace)> = BTreeMap::new();
+        let mut there = There::new();
         for (name, flavor, leaves) in steps {
             let Some(request) = request(name, &flavor) else {
                 continue;
@@ -180,43 +240,55 @@ proptest! {
             if leaves {
                 continue;
             }
-            let taken = Taken {
-                cells: there.values().flat_map(|(_, place)| place.taken()).collect(),
-                devices: there.values().flat_map(|(_, place)| place.pci_devices()).collect(),
-            };
-            let place = fit(request.demand.as_ref().expect("it asks for something"), &taken);
+            let demand = request.demand.as_ref().expect("it asks for something");
+            let place = fit(demand, &taken(&there, &request.name), None);
             prop_assert_eq!(planned.passes(&n1, &request).expect("a host"), place.is_ok());
-
-            let mut anew = scheduler(
-                there
-                    .iter()
-                    .map(|(name, (request, place))| {
-                        let seated = Seated {
-                            demand: request.demand.clone(),
-                            taken: place.taken(),
-                            devices: given(place),
-                        };
-                        (name.clone(), seated)
-                    })
-                    .collect(),
-            );
-            for (old, _) in there.values().rev() {
-                anew.force(&n1, old).expect("a host");
-            }
+            let anew = as_reported(&there);
             prop_assert_eq!(anew.passes(&n1, &request).expect("a host"), place.is_ok());
-
             if let Ok(place) = place {
                 planned.force(&n1, &request).expect("a host");
                 there.insert(request.name.clone(), (request, place));
             }
-            let mut pinned = BTreeSet::new();
-            for cpu in there.values().flat_map(|(_, place)| place.taken()).flat_map(|taken| taken.pinned) {
-                prop_assert!(pinned.insert(cpu), "{} is pinned twice", cpu);
+            nothing_is_had_twice(&there)?;
+        }
+    }
+
+    /// A server that is there is changed: the host keeps what it can, and the plan counts with just that.
+    #[test]
+    fn what_a_server_keeps_the_planner_counts_as_kept(
+        steps in prop::collection::vec((0..4_usize, flavor()), 1..30),
+    ) {
+        let n1 = Name::from("n1");
+        let mut there = There::new();
+        for (name, flavor) in steps {
+            let Some(request) = request(name, &flavor) else {
+                continue;
+            };
+            let mut planned = as_reported(&there);
+            let before = there.get(&request.name).cloned();
+            if let Some((old, _)) = &before {
+                planned.release(&n1, old).expect("a host");
             }
-            let mut had = BTreeSet::new();
-            for device in there.values().flat_map(|(_, place)| place.pci_devices()) {
-                prop_assert!(had.insert(device), "{} is given twice", device);
+            let demand = request.demand.as_ref().expect("it asks for something");
+            let place = before.as_ref().map(|(_, place)| place);
+            let place = fit(demand, &taken(&there, &request.name), place);
+            prop_assert_eq!(planned.passes(&n1, &request).expect("a host"), place.is_ok());
+            let Ok(place) = place else {
+                continue;
+            };
+            if let Some((_, old)) = &before {
+                let had: BTreeSet<PciAddress> = old.pci_devices().collect();
+                let has: BTreeSet<PciAddress> = place.pci_devices().collect();
+                let alone = demand.cells.is_empty() && demand.devices.len() == 1;
+                let asks_gpu = demand.devices.iter().any(|(alias, _)| *alias == Name::from("gpu"));
+                let kept = had.intersection(&has).count();
+                // Any device serves as one of these.
+                prop_assert!(!(alone && asks_gpu) || kept == had.len().min(has.len()), "{:?} {:?}", had, has);
             }
+            planned.force(&n1, &request).expect("a host");
+            there.insert(request.name.clone(), (request, place));
+            nothing_is_had_twice(&there)?;
+            prop_assert_eq!(room(&mut planned), room(&mut as_reported(&there)), "{:?}", there);
         }
     }
 }

@@ -60,6 +60,7 @@ fn fit(
         cells: &host(),
         devices: &cards,
     };
+    let before = before.map_or(Before::Nothing, Before::Place);
     GuestPlace::fit(wishes, parts, taken, before)
 }
 

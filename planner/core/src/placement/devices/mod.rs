@@ -11,7 +11,8 @@ pub use drover_numa::{
     CellUse, CpuPolicy, GuestCell, NumaCell, PageSize, Pages, PciDevice, PciPool, ThreadPolicy,
 };
 
-use super::input::Name;
+use super::config::SchedulerConfig;
+use super::input::{Name, Ratios};
 use drover_numa::{Beside, Cells, Misfit, NumaLimits, Seat, WantedDevices};
 use drover_types::PciKind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +92,13 @@ pub(crate) struct Taken {
     devices: Vec<(usize, u64)>,
 }
 
+impl Taken {
+    /// What it took of cells.
+    pub(crate) fn of_cells(&self) -> impl Iterator<Item = &CellUse> {
+        self.seats.iter().map(|seat| &seat.taken)
+    }
+}
+
 /// What hosts are asked for beside the demand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms<'a> {
@@ -99,6 +107,16 @@ pub(crate) struct Terms<'a> {
 }
 
 impl<'a> Terms<'a> {
+    pub(crate) const fn of(config: &'a SchedulerConfig, ratios: Ratios) -> Self {
+        Self {
+            limits: NumaLimits {
+                cpu_ratio: ratios.cpu,
+                ram_ratio: ratios.ram,
+            },
+            aliases: &config.pci_aliases,
+        }
+    }
+
     /// What aliases stand for.
     fn wanted(&self, devices: &[(Name, u64)]) -> Result<Vec<WantedDevices<'a>>, Unfit> {
         let wanted = devices.iter().map(|(alias, count)| {
@@ -121,6 +139,11 @@ impl Devices {
         }
     }
 
+    /// What is left of the devices.
+    pub(crate) fn pools(&self) -> &[PciPool] {
+        &self.pools
+    }
+
     /// Devices of all kinds that are free.
     pub(crate) fn free_devices(&self) -> u64 {
         self.pools.iter().map(|pool| pool.free).sum()
@@ -138,17 +161,19 @@ impl Devices {
 
     /// As Nova's PciPassthroughFilter.
     pub(crate) fn fit_devices(&self, demand: &Demand, terms: &Terms<'_>) -> Result<(), Unfit> {
-        self.choose(&demand.devices, terms, None).map(|_| ())
+        self.choose(&demand.devices, terms, None, &[]).map(|_| ())
     }
 
-    /// How many to take from which pool.
+    /// How many to take from which pool, of those that are the server's `own` first.
     fn choose(
         &self,
         devices: &[(Name, u64)],
         terms: &Terms<'_>,
         near: Option<&BTreeSet<u32>>,
+        own: &[PciDevice],
     ) -> Result<Vec<(usize, u64)>, Unfit> {
-        let chosen = drover_numa::choose(&self.pools, &terms.wanted(devices)?, near);
+        let owned = drover_numa::owned(&self.pools, own);
+        let chosen = drover_numa::choose(&self.pools, &terms.wanted(devices)?, near, &owned);
         chosen
             .map(|chosen| chosen.into_iter().flatten().collect())
             .map_err(|few| {
@@ -168,7 +193,7 @@ impl Devices {
             let near = i64::try_from(drover_numa::near(&self.pools, cell)).unwrap_or(i64::MAX);
             if demand.devices.is_empty() { near } else { -near }
         };
-        let accepts = |cells: &BTreeSet<u32>| self.choose(&demand.devices, terms, Some(cells)).is_ok();
+        let accepts = |cells: &BTreeSet<u32>| self.choose(&demand.devices, terms, Some(cells), &[]).is_ok();
         let beside = Beside {
             rank: &rank,
             accepts: &accepts,
@@ -176,29 +201,13 @@ impl Devices {
         self.cells.fit(&demand.cells, terms.limits, beside)
     }
 
-    /// Takes what the host reports of a server that is there, or what fits; what does not (a server that is put there
-    /// by force) takes nothing.
+    /// Takes what the host reports of a server that is there, as far as that is what it asks, and for the rest what
+    /// fits; what does not (a server that is put there by force) takes nothing.
     pub(crate) fn take(&mut self, server: &Name, demand: Option<&Demand>, terms: &Terms<'_>) {
-        let seated = self
-            .seated
-            .get(server)
-            .filter(|_| !self.taken.contains_key(server));
-        let as_reported = seated.filter(|seated| seated.demand.as_deref() == demand);
-        let seats: Vec<Seat> = match (as_reported, demand) {
-            (Some(seated), _) => (seated.taken.iter())
-                .filter_map(|taken| self.cells.seat_of(taken))
-                .collect(),
-            (None, Some(demand)) => self.seats(demand, terms).unwrap_or_default(),
-            (None, None) => return,
-        };
-        let at: BTreeSet<u32> = seats.iter().map(|seat| seat.taken.cell).collect();
-        let near = (!at.is_empty()).then_some(&at);
-        let mut devices = match as_reported {
-            Some(seated) => self.given(&seated.devices),
-            None => {
-                let wanted = demand.map_or(&[][..], |demand| &demand.devices);
-                self.choose(wanted, terms, near).unwrap_or_default()
-            }
+        let seated = Arc::clone(&self.seated);
+        let seated = seated.get(server).filter(|_| !self.taken.contains_key(server));
+        let Some((seats, mut devices)) = self.place_of(seated, demand, terms) else {
+            return;
         };
         self.cells.take(&seats);
         for (pool, count) in &mut devices {
@@ -211,14 +220,55 @@ impl Devices {
         taken.push(Taken { seats, devices });
     }
 
+    fn place_of(
+        &self,
+        seated: Option<&Seated>,
+        demand: Option<&Demand>,
+        terms: &Terms<'_>,
+    ) -> Option<(Vec<Seat>, Vec<(usize, u64)>)> {
+        let nothing = Demand::default();
+        let asked = demand.unwrap_or(&nothing);
+        let own = seated.map_or(&[][..], |seated| &seated.devices);
+        if let Some(seated) = seated {
+            let reported = seated.taken.iter().filter_map(|taken| self.cells.seat_of(taken));
+            let reported: Vec<Seat> = reported.collect();
+            let before = seated.demand.as_deref().unwrap_or(&nothing);
+            let has_cells = asked.cells.is_empty() || !reported.is_empty();
+            let count: u64 = asked.devices.iter().map(|(_, count)| count).sum();
+            if before == asked && has_cells && own.len() as u64 >= count {
+                return Some((reported, self.given(own)));
+            }
+            if before.cells == asked.cells
+                && has_cells
+                && let Ok(devices) = self.devices_at(&reported, asked, terms, own)
+            {
+                return Some((reported, devices));
+            }
+        } else if demand.is_none() {
+            return None;
+        }
+        let seats = self.seats(asked, terms).unwrap_or_default();
+        let devices = self.devices_at(&seats, asked, terms, own);
+        Some((seats, devices.unwrap_or_else(|_| self.given(own))))
+    }
+
+    /// Devices for a server in these cells, near them if it asks for cells.
+    fn devices_at(
+        &self,
+        seats: &[Seat],
+        asked: &Demand,
+        terms: &Terms<'_>,
+        own: &[PciDevice],
+    ) -> Result<Vec<(usize, u64)>, Unfit> {
+        let at: BTreeSet<u32> = seats.iter().map(|seat| seat.taken.cell).collect();
+        let near = (!asked.cells.is_empty() && !at.is_empty()).then_some(&at);
+        self.choose(&asked.devices, terms, near, own)
+    }
+
     /// Devices that are there, as what they take of which pool.
     fn given(&self, devices: &[PciDevice]) -> Vec<(usize, u64)> {
-        let pool_of = |device: &PciDevice| {
-            let mut pools = self.pools.iter();
-            pools.position(|pool| pool.kind == device.kind && pool.numa_node == device.numa_node)
-        };
-        let pools = devices.iter().filter_map(pool_of);
-        pools.map(|pool| (pool, 1)).collect()
+        let counts = drover_numa::owned(&self.pools, devices).into_iter().enumerate();
+        counts.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Gives back what [`Self::take`] took.

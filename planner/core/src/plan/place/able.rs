@@ -28,8 +28,7 @@ pub(in super::super) fn may_help(inputs: &Inputs<'_>, address: &Address, server:
     });
     plain
         && !claimed
-        && server.imported.is_none()
-        && !is_tied(inputs, server)
+        && !is_fixed(inputs, server)
         && image
         && !server.held_back
         && server.settle.is_empty()
@@ -48,6 +47,11 @@ pub(in super::super) fn is_tied(inputs: &Inputs<'_>, server: &ServerDiff) -> boo
         .and_then(|spec| demand(inputs.desired, inputs.recorded, spec, AsIt::Is))
         .is_some_and(|demand| !demand.devices.is_empty());
     has || asks
+}
+
+/// Whether a server stays on its host whatever the reason to leave it.
+pub(in super::super) fn is_fixed(inputs: &Inputs<'_>, server: &ServerDiff) -> bool {
+    server.imported.is_some() || is_tied(inputs, server)
 }
 
 /// Why a host cannot take a server that exists, beside what the filters say.

@@ -63,7 +63,7 @@ impl Placer<'_> {
         let mut now = self.present(address, server)?;
         let mut then = self.wanted(address, server)?;
         then.wants = larger(now.wants, then.wants);
-        then.demand = larger_demand(now.demand.clone(), then.demand);
+        then.demand = larger_demand(self.inputs.desired, now.demand.clone(), then.demand);
         if self.grown.contains(address) {
             now.wants = then.wants;
             now.demand.clone_from(&then.demand);
@@ -118,7 +118,11 @@ impl Placer<'_> {
         self.assemble(scheduler, hosts, at, |address, server, host, then| {
             let mover = movers.get(address);
             let is_wanted = wanted.contains(address);
-            let movable = is_wanted || (mover.is_none() && able::may_help(self.inputs, address, server));
+            let movable = if is_wanted {
+                !able::is_fixed(self.inputs, server)
+            } else {
+                mover.is_none() && able::may_help(self.inputs, address, server)
+            };
             let requested = self.requested(address);
             let leaves = is_wanted
                 && at.get(address).is_none()

@@ -367,7 +367,7 @@ impl<'a> Placer<'a> {
         let refusals = self.scheduler.refusals(&host, &after);
         let lacks_room =
             refusals.is_ok_and(|refusals| refusals.iter().any(|refusal| is_room(refusal.filter)));
-        after.demand = larger_demand(before.demand.clone(), after.demand);
+        after.demand = larger_demand(self.inputs.desired, before.demand.clone(), after.demand);
         let taken = if lacks_room { &before } else { &after };
         self.scheduler
             .force(&host, taken)

@@ -14,7 +14,7 @@ use drover_types::{Address, HostName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The host that a reason wants emptied.
-fn emptied(why: &Reason) -> Option<&HostName> {
+pub(super) fn emptied(why: &Reason) -> Option<&HostName> {
     if let Reason::HostDrained { host } | Reason::HostRemoved { host } = why {
         Some(host)
     } else {
@@ -91,7 +91,7 @@ impl Placer<'_> {
             return;
         }
         after.wants = larger(before.wants, after.wants);
-        after.demand = larger_demand(before.demand.clone(), after.demand);
+        after.demand = larger_demand(self.inputs.desired, before.demand.clone(), after.demand);
         let source = name_of(&seat.host);
         // The source keeps the server until the end of the move, but no longer as a member of its group.
         if self.scheduler.leave(&source, &before).is_err() {

@@ -8,6 +8,7 @@ use super::super::types::BlockedBy;
 use super::super::world::name_of;
 use super::carry::{Move, Start};
 use super::cast::{Cast, Sizes};
+use super::moves::emptied;
 use super::sequence::{Answer, solve};
 use super::{Placer, able};
 use crate::placement::Scheduler;
@@ -33,7 +34,12 @@ impl<'a> Placer<'a> {
         let blocked = &self.placements.blocked[start.blocked..];
         let stuck: Vec<Address> = blocked
             .iter()
-            .filter(|blocked| matches!(blocked.by, BlockedBy::NoHost { .. }))
+            .filter(|blocked| {
+                // One that cannot move may grow where it is, once others have left.
+                let stays = matches!(blocked.by, BlockedBy::HasDevices { .. })
+                    && matches!(blocked.why, Reason::NoRoomHere { .. });
+                stays || matches!(blocked.by, BlockedBy::NoHost { .. })
+            })
             .map(|blocked| blocked.address.clone())
             .collect();
         let outgrown = movers
@@ -159,14 +165,14 @@ impl<'a> Placer<'a> {
         helped
     }
 
-    /// Whether a mover may move at all: its host is not closed.
+    /// Whether a mover may be helped at all: it can move, or only lacks room where it is, and its host is not closed.
     fn is_open(&self, address: &Address, movers: &BTreeMap<Address, Reason>) -> bool {
-        let host = match movers.get(address) {
-            Some(Reason::HostDrained { host } | Reason::HostRemoved { host }) => host,
-            Some(_) => return true,
-            None => return false,
+        let Some(why) = movers.get(address) else {
+            return false;
         };
-        !self.closed.contains_key(host)
+        let closed = emptied(why).is_some_and(|host| self.closed.contains_key(host));
+        let lacks_room = matches!(why, Reason::NoRoomHere { .. });
+        !closed && (lacks_room || !able::is_fixed(self.inputs, &self.diff.servers[address]))
     }
 
     /// The moves that were chosen one by one.
