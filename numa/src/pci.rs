@@ -74,14 +74,17 @@ pub fn near(pools: &[PciPool], cell: u32) -> u64 {
     there.map(|pool| pool.free).sum()
 }
 
+fn pool_of(pools: &[PciPool], device: &PciDevice) -> Option<usize> {
+    let mut pools = pools.iter();
+    pools.position(|pool| pool.kind == device.kind && pool.numa_node == device.numa_node)
+}
+
 /// How many of a server's own devices are in which pool.
 #[must_use]
 pub fn owned<'a>(pools: &[PciPool], devices: impl IntoIterator<Item = &'a PciDevice>) -> Vec<u64> {
     let mut owned = vec![0; pools.len()];
     for device in devices {
-        let mut places = pools.iter();
-        let at = places.position(|pool| pool.kind == device.kind && pool.numa_node == device.numa_node);
-        if let Some(at) = at {
+        if let Some(at) = pool_of(pools, device) {
             owned[at] += 1;
         }
     }
@@ -165,21 +168,21 @@ pub fn devices_of(
     pools: &[PciPool],
     chosen: &[BTreeMap<usize, u64>],
 ) -> Vec<Vec<PciDevice>> {
-    let mut free: BTreeMap<(PciKind, Option<u32>), BTreeSet<(bool, PciDevice)>> = BTreeMap::new();
+    let mut free: Vec<BTreeSet<(bool, PciDevice)>> = vec![BTreeSet::new(); pools.len()];
     for device in devices.iter().filter(|device| !taken.contains(&device.address)) {
-        let alike = free.entry((device.kind, device.numa_node)).or_default();
-        alike.insert((!own.contains(&device.address), *device));
+        if let Some(at) = pool_of(pools, device) {
+            free[at].insert((!own.contains(&device.address), *device));
+        }
     }
     let given = chosen.iter().map(|from| {
         let mut given = Vec::new();
         for (at, count) in from {
-            let pool = pools.get(*at).map(|pool| (pool.kind, pool.numa_node));
-            let alike = pool.and_then(|pool| free.get_mut(&pool));
-            let Some(alike) = alike else { continue };
             for _ in 0..*count {
-                given.extend(alike.pop_first().map(|(_, device)| device));
+                given.extend(free[*at].pop_first().map(|(_, device)| device));
             }
         }
+        // What it keeps stays where the guest knows it.
+        given.sort_by_key(|device| !own.contains(&device.address));
         given
     });
     given.collect()

@@ -6,11 +6,11 @@ use crate::agent::Agent;
 use crate::hypervisor::{DomainReport, HypervisorError};
 use crate::operations::chain;
 use crate::oplog::AppendError;
-use crate::server::{Records, records};
+use crate::server::{Kept, Records, records, taken_devices};
 use drover_agent_core::oplog::State;
 use drover_numa::{NumaCell, PciDevice};
 use drover_proto::v1;
-use drover_types::{ByteSize, MetricName, MetricValue, ServerId};
+use drover_types::{ByteSize, MetricName, MetricValue, PciAddress, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -95,7 +95,13 @@ pub(super) async fn collect(agent: &Agent) -> Result<v1::Inventory, InventoryErr
     let (domains, profile, logged, files, metrics) =
         tokio::try_join!(domains, profile, logged, files, metrics)?;
     let images = agent.cached_images(&files.images).await;
-    let facts = facts(agent, &profile, &images)?;
+    let mut facts = facts(agent, &profile, &images)?;
+    let lost = held_without_domain(&domains, &files);
+    let free = profile
+        .pci_devices
+        .iter()
+        .filter(|device| !lost.contains(&device.address));
+    facts.pci_devices = free.map(device).collect();
     let here = Here {
         domains: &domains,
         files: &files,
@@ -104,7 +110,19 @@ pub(super) async fn collect(agent: &Agent) -> Result<v1::Inventory, InventoryErr
     Ok(inventory(agent, here, logged, facts, images, metrics))
 }
 
-/// What runs on this host, what is kept of it, and the cells that it may be bound to.
+/// Devices of servers that were taken over and have lost their domain: they get them again when it is defined, and
+/// since no flavor asks for them, nobody who reads of this host would know whose they are.
+fn held_without_domain(domains: &[DomainReport], files: &Records) -> BTreeSet<PciAddress> {
+    let found = files.kept.iter().filter(|(server, kept)| {
+        let defined = || domains.iter().any(|domain| domain.uuid == server.uuid());
+        matches!(kept, Kept::Found(_)) && !defined()
+    });
+    found
+        .flat_map(|(_, kept)| taken_devices(None, Some(kept)))
+        .collect()
+}
+
+/// What runs on this host, what is kept of it, and the cells that it may have taken of.
 #[derive(Clone, Copy)]
 struct Here<'a> {
     domains: &'a [DomainReport],
@@ -280,7 +298,7 @@ fn facts(
             .map(|machine| machine.name.to_string())
             .collect(),
         cells: profile.cells.iter().map(cell).collect(),
-        pci_devices: profile.pci_devices.iter().map(device).collect(),
+        pci_devices: Vec::new(),
     })
 }
 

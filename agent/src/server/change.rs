@@ -111,7 +111,7 @@ impl Restart {
 }
 
 /// Brings disk, definition, running guest, marks and power to what is wanted, from whatever they are. The
-/// image and what is frozen stay, and so does the place in the host's cells unless other cells are wanted.
+/// image and what is frozen stay, and so do the cells and devices of the host, as far as they are what is wanted.
 pub(crate) async fn update(
     agent: &Agent,
     wanted: WantedServer,

@@ -9,7 +9,9 @@ use super::failure::WorkError;
 use super::request::WantedServer;
 use crate::agent::Agent;
 use crate::operations::OperationHandle;
-use drover_agent_core::domain::{Attribute, Before, DiskPart, HostPath, found_devices, read_back, read_metadata};
+use drover_agent_core::domain::{
+    Attribute, Before, DiskPart, HostPath, found_devices, read_back, read_metadata,
+};
 use drover_agent_core::oplog::Record;
 use drover_agent_core::power::WantedPower;
 use drover_proto::v1;
@@ -94,9 +96,7 @@ async fn make(
     .await
     .map_err(|source| WorkError::Disk { server, source })?;
     let claim = agent.claim().await;
-    let place = agent
-        .place(&wanted, &profile, Before::Nothing, &claim)
-        .await?;
+    let place = agent.place(&wanted, &profile, Before::Nothing, &claim).await?;
     let spec = domain_spec(&profile, &wanted, &frozen, epoch, &directory, place)?;
     let (_, image) = wanted.made_from().map_err(WorkError::Request)?;
     let file = ServerFile::new(spec, image, base.digest, wanted.disk_bytes);

@@ -157,9 +157,8 @@ impl GuestPlace {
             return Ok(before.clone());
         }
         let free = pools(host.devices, &taken.devices);
-        let is_own = |device: &&PciDevice| {
-            own.contains(&device.address) && !taken.devices.contains(&device.address)
-        };
+        let is_own =
+            |device: &&PciDevice| own.contains(&device.address) && !taken.devices.contains(&device.address);
         let owned = owned(&free, host.devices.iter().filter(is_own));
         let wanted: Vec<WantedDevices<'_>> = wishes.devices.iter().map(DeviceWish::wanted).collect();
         let too_few = |TooFewDevices { wish, free }| NoPlace::Devices {

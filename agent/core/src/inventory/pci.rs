@@ -25,9 +25,7 @@ impl PciRule {
             && self
                 .product_id
                 .is_none_or(|product| product == device.kind.product_id)
-            && self
-                .address
-                .is_none_or(|places| places.hold(device.address))
+            && self.address.is_none_or(|places| places.hold(device.address))
     }
 }
 
@@ -222,6 +220,46 @@ mod tests {
         assert_eq!(found(&either), [first, second]);
     }
 
+    /// Of a host that also has one of these, all others are given away as before.
+    #[test]
+    fn what_cannot_be_given_away_alone_or_named_is_passed_over() {
+        // As libvirt lists a drive behind Intel's VMD.
+        let far = CARD.replace("<domain>0</domain>", "<domain>65536</domain>");
+        let card = |functions: &str| {
+            CARD.replace("<bus>10</bus>", "<bus>12</bus>").replace(
+                "<iommuGroup",
+                &format!(
+                    "<capability type='virt_functions' maxCount='7'>{functions}</capability><iommuGroup"
+                ),
+            )
+        };
+        let function = "<address domain='0x0000' bus='0x0c' slot='0x10' function='0x0'/>";
+        let split = card(function);
+        // The other way round, in a function's own description.
+        let part = CARD.replace("<slot>0</slot>", "<slot>16</slot>").replace(
+            "<iommuGroup",
+            "<capability type='phys_function'><address domain='0x0000' bus='0x0c' slot='0x00' function='0x0'/>\
+             </capability><iommuGroup",
+        );
+        let found = |all: &[String]| {
+            let any = [rule(Some("10de"), None, None)];
+            let found = allowed_devices(all, &any).expect("documents");
+            found
+                .iter()
+                .map(|device| device.address.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            found(&[CARD.to_owned(), far, split, part]),
+            ["0000:0a:00.0", "0000:0a:10.0"]
+        );
+        assert_eq!(
+            found(&[card("")]),
+            ["0000:0c:00.0"],
+            "it could be split, and is not"
+        );
+    }
+
     #[test]
     fn what_names_no_places_and_no_device_is_refused() {
         for wrong in [
@@ -237,6 +275,10 @@ mod tests {
             assert_eq!(refused, Err(PciPlacesError(wrong.to_owned())));
         }
         let broken = CARD.replace("<slot>0</slot>", "");
+        for beyond in ["<domain>-1</domain>", "<domain>4294967296</domain>", "<domain/>"] {
+            let broken = CARD.replace("<domain>0</domain>", beyond);
+            assert!(allowed_devices(&[broken], &[]).is_err(), "{beyond}");
+        }
         let refused = allowed_devices(&[broken], &[]).expect_err("no slot");
         assert!(
             matches!(refused, InventoryError::Missing { part: "slot", .. }),

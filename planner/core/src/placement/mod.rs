@@ -30,11 +30,11 @@ pub mod weighers;
 
 pub use batch::{BatchOutcome, Conflict, Gain, GivenUp, Method, Remedy, Unplaced};
 pub use config::{Isolation, Metrics, Profile, SchedulerConfig, Weights};
-pub(crate) use devices::{Devices, Taken, Terms};
 pub use devices::{
     CellUse, CpuPolicy, Demand, DemandError, GuestCell, NumaCell, PageSize, Pages, PciDevice, PciPool,
     Seated, ThreadPolicy, Unfit,
 };
+pub(crate) use devices::{Devices, Taken, Terms};
 pub use explain::{Explanation, HostVerdict, Refusal, WeigherColumn};
 pub use fill::{Fill, Nearest, Refusers};
 pub use filters::{Filter, Hides, Rejection};

@@ -39,10 +39,46 @@ impl Action {
             .filter(|secret| secret.len() >= SHORTEST)
             .collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets
+        let text = secrets
             .into_iter()
-            .fold(text, |text, secret| text.replace(secret, HIDDEN))
+            .fold(text, |text, secret| text.replace(secret, HIDDEN));
+        let aliases = self.hidden_aliases();
+        aliases
+            .iter()
+            .fold(text, |text, alias| without_word(&text, alias))
     }
+
+    /// Names of devices that are part of a hidden value.
+    fn hidden_aliases(&self) -> BTreeSet<&str> {
+        let hidden = self.hidden.before.contains("extra_specs") || self.hidden.after.contains("extra_specs");
+        let order = match &self.kind {
+            ActionKind::CreateServer { order, .. }
+            | ActionKind::UpdateServer { order, .. }
+            | ActionKind::Migrate { order, .. }
+            | ActionKind::TakeOver { order, .. } => Some(order),
+            _ => None,
+        };
+        let devices = order
+            .filter(|_| hidden)
+            .into_iter()
+            .flat_map(|order| &order.devices);
+        devices.map(|devices| devices.alias.as_str()).collect()
+    }
+}
+
+/// The text without a word, however short, where it stands alone.
+fn without_word(text: &str, word: &str) -> String {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let mut left = text;
+    let mut concealed = String::with_capacity(text.len());
+    while let Some(at) = left.find(word).filter(|_| !word.is_empty()) {
+        let (before, behind) = (&left[..at], &left[at + word.len()..]);
+        let alone = !before.ends_with(is_part) && !behind.starts_with(is_part);
+        concealed.push_str(before);
+        concealed.push_str(if alone { HIDDEN } else { word });
+        left = behind;
+    }
+    concealed + left
 }
 
 /// Every text in a value.
@@ -63,6 +99,16 @@ mod tests {
     use crate::plan::{Hidden, Impact, Precondition, Reason};
     use drover_types::{OperationId, Sha256Digest};
     use serde_json::json;
+
+    #[test]
+    fn a_hidden_name_is_taken_out_where_it_is_a_word() {
+        let told = "n1: wants 2 of gpu, 0 free (gpu-2, gpus and a_gpu have some); gpu";
+        assert_eq!(
+            without_word(told, "gpu"),
+            "n1: wants 2 of (sensitive value), 0 free (gpu-2, gpus and a_gpu have some); (sensitive value)"
+        );
+        assert_eq!(without_word(told, ""), told);
+    }
 
     #[test]
     fn what_is_hidden_is_taken_out_and_nothing_else() {

@@ -43,7 +43,9 @@ fn fleet(hosts: &[(&str, &[u8])], servers: &[Seat<'_>]) -> Fleet {
     let scheduler = &mut fleet.scheduler;
     scheduler.filters.push("PciPassthroughFilter".to_owned());
     for (alias, product) in [("gpu", "0001"), ("nic", "0002"), ("card", "0001")] {
-        scheduler.pci_aliases.insert(alias.to_owned(), vec![kind(product)]);
+        scheduler
+            .pci_aliases
+            .insert(alias.to_owned(), vec![kind(product)]);
     }
     for (at, _, alias, _, runs) in servers {
         fleet = with_server(fleet, at, None);
@@ -96,9 +98,14 @@ impl Fleet {
 fn told(plan: &Plan) -> Vec<String> {
     let actions = plan.actions.iter().filter_map(|action| {
         let (verb, order) = match &action.kind {
-            ActionKind::CreateServer { order, candidates, .. } => {
+            ActionKind::CreateServer {
+                order, candidates, ..
+            } => {
                 let hosts = candidates.iter().map(|candidate| candidate.host.to_string());
-                (format!("create on {}", hosts.collect::<Vec<_>>().join(", ")), order)
+                (
+                    format!("create on {}", hosts.collect::<Vec<_>>().join(", ")),
+                    order,
+                )
             }
             ActionKind::Migrate { order, to, .. } => (format!("move to {to}"), order),
             ActionKind::UpdateServer { order, .. } => ("update".to_owned(), order),
@@ -108,12 +115,20 @@ fn told(plan: &Plan) -> Vec<String> {
         let devices: Vec<String> = devices
             .map(|DeviceOrder { alias, count, .. }| format!("{alias}:{count}"))
             .collect();
-        Some(format!("{}: {verb} with [{}]", action.address, devices.join(", ")))
+        Some(format!(
+            "{}: {verb} with [{}]",
+            action.address,
+            devices.join(", ")
+        ))
     });
     let blocked = plan.blocked.iter().map(|blocked| {
         let by = match &blocked.by {
             BlockedBy::NoHost { .. } => "no host".to_owned(),
-            other => format!("{other:?}").split([' ', '{']).next().unwrap_or_default().to_owned(),
+            other => format!("{other:?}")
+                .split([' ', '{'])
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         };
         format!("{}: {by}", blocked.address)
     });
@@ -146,43 +161,75 @@ fn no_search_for_moves_moves_a_guest_that_runs_with_devices() {
     assert_eq!(kept, ["server.s: Needs", "server.t: HasDevices"]);
 }
 
-/// The same of one that was imported: it stays, and does not keep others from being searched for.
+/// Where it could move, it would: the other one does in its place.
 #[test]
 fn one_that_has_outgrown_its_host_and_cannot_move_is_made_room_for() {
     let grows = |tied: &[u8]| {
         let alias = if tied.is_empty() { "" } else { "gpu" };
         let mut fleet = fleet(
             &[("n1", &[1]), ("n2", &[1])],
-            &[("server.big", "n1", alias, tied, true), ("server.small", "n1", "", &[], true)],
+            &[
+                ("server.big", "n1", alias, tied, true),
+                ("server.small", "n1", "", &[], true),
+            ],
         );
         for (server, mib) in [("server.big", 3072), ("server.small", 3072)] {
             let ram = ByteSize::from_mib(mib);
-            fleet.desired.servers.get_mut(&address(server)).expect("declared").spec.size.ram = ram;
-            fleet.recorded.servers.get_mut(&address(server)).expect("recorded").spec.size.ram = ram;
+            fleet
+                .desired
+                .servers
+                .get_mut(&address(server))
+                .expect("declared")
+                .spec
+                .size
+                .ram = ram;
+            fleet
+                .recorded
+                .servers
+                .get_mut(&address(server))
+                .expect("recorded")
+                .spec
+                .size
+                .ram = ram;
         }
         let big = fleet.desired.servers.get_mut(&address("server.big"));
         big.expect("declared").spec.size.ram = ByteSize::from_mib(4096);
         told(&fleet.plan())
     };
     let free = grows(&[]);
-    assert!(free.iter().any(|step| step.starts_with("server.big: move")), "{free:?}");
+    assert!(
+        free.iter().any(|step| step.starts_with("server.big: move")),
+        "{free:?}"
+    );
     assert_eq!(
         grows(&[1]),
-        ["server.small: move to n2 with []", "server.big: update with [gpu:1]"]
+        [
+            "server.small: move to n2 with []",
+            "server.big: update with [gpu:1]"
+        ]
     );
 }
 
 #[test]
 fn another_kind_counts_beside_the_one_that_is_given_up() {
-    let two = fleet(&[("n1", &[1, 2, 0x80])], &[("server.a", "n1", "gpu:2", &[1, 2], true)]);
+    let two = fleet(
+        &[("n1", &[1, 2, 0x80])],
+        &[("server.a", "n1", "gpu:2", &[1, 2], true)],
+    );
     assert_eq!(told(&two.plan()), NOTHING);
     // The only card for networks goes to the one that is there.
     let plan = two.asking("server.a", "nic").asking("server.b", "nic").plan();
-    assert_eq!(told(&plan), ["server.a: update with [nic:1]", "server.b: no host"]);
+    assert_eq!(
+        told(&plan),
+        ["server.a: update with [nic:1]", "server.b: no host"]
+    );
     // What it gives up is its own until the change is done.
     let one = || fleet(&[("n1", &[1, 0x80])], &[("server.a", "n1", "gpu", &[1], true)]);
     let plan = one().asking("server.a", "nic").asking("server.b", "gpu").plan();
-    assert_eq!(told(&plan), ["server.a: update with [nic:1]", "server.b: no host"]);
+    assert_eq!(
+        told(&plan),
+        ["server.a: update with [nic:1]", "server.b: no host"]
+    );
     // Another name for the same kind is not another device.
     let plan = one().asking("server.a", "card").plan();
     assert_eq!(told(&plan), ["server.a: update with [card:1]"]);
@@ -192,13 +239,19 @@ fn another_kind_counts_beside_the_one_that_is_given_up() {
 #[test]
 fn one_that_is_off_moves_with_what_it_has_and_changes_then() {
     let moves = |there: &[u8]| {
-        let fleet = fleet(&[("n1", &[1]), ("n2", there)], &[("server.a", "n1", "gpu", &[1], false)]);
+        let fleet = fleet(
+            &[("n1", &[1]), ("n2", there)],
+            &[("server.a", "n1", "gpu", &[1], false)],
+        );
         told(&fleet.asking("server.a", "nic").plan())
     };
     assert_eq!(moves(&[0x80]), ["server.a: no host"]);
     assert_eq!(
         moves(&[1, 0x80]),
-        ["server.a: move to n2 with [gpu:1]", "server.a: update with [nic:1]"]
+        [
+            "server.a: move to n2 with [gpu:1]",
+            "server.a: update with [nic:1]"
+        ]
     );
 }
 
@@ -208,7 +261,11 @@ fn a_name_that_means_other_kinds_takes_nothing_from_who_has_devices_by_it() {
     let aliases = &mut fleet.desired.scheduler.pci_aliases;
     aliases.insert("gpu".to_owned(), vec![kind("0002")]);
     assert_eq!(told(&fleet.plan()), NOTHING);
-    let grown = fleet.desired.servers.get_mut(&address("server.a")).expect("declared");
+    let grown = fleet
+        .desired
+        .servers
+        .get_mut(&address("server.a"))
+        .expect("declared");
     grown.spec.size.vcpus += 1;
     assert_eq!(told(&fleet.plan()), ["server.a: update with [gpu:1]"]);
     // Two of the new kind there are not, and it cannot go elsewhere.
@@ -225,7 +282,11 @@ fn one_found_on_another_host_may_change_there_in_the_same_plan() {
     let domain = fleet.inventory("n1").domains.remove(&id("server.a").uuid());
     let domain = domain.expect("seated");
     fleet.inventory("n2").domains.insert(domain.uuid, domain);
-    let grown = fleet.desired.servers.get_mut(&address("server.a")).expect("declared");
+    let grown = fleet
+        .desired
+        .servers
+        .get_mut(&address("server.a"))
+        .expect("declared");
     grown.spec.size.vcpus += 1;
     let plan = fleet.plan();
     assert_eq!(told(&plan), ["server.a: update with [gpu:1]"]);
@@ -250,7 +311,10 @@ fn an_exported_scenario_has_as_many_devices_free_as_the_plan() {
         assert!(plan.contains(&"server.b: no host".to_owned()), "{plan:?}");
         let scenario = export(&fleet.inputs(), &fleet.diff()).expect("fair settings");
         let text = serde_json::to_value(&scenario).expect("JSON");
-        assert_eq!(text["hosts"][0]["pci_devices"][0]["count"], 0, "bare {bare}: {text}");
+        assert_eq!(
+            text["hosts"][0]["pci_devices"][0]["count"], 0,
+            "bare {bare}: {text}"
+        );
     }
 }
 

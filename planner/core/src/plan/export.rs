@@ -45,7 +45,13 @@ pub fn export(inputs: &Inputs<'_>, diff: &FleetDiff) -> Result<Scenario, Vec<Fin
         if let Some(host) = seat.and_then(|seat| hosts.iter().position(|host| host.name == seat)) {
             let demand = demand(inputs.desired, inputs.recorded, size, AsIt::Is);
             let terms = Terms::of(&config, hosts[host].ratios);
-            seat_on(&mut hosts[host], &asked, &resources(size), demand.as_deref(), &terms);
+            seat_on(
+                &mut hosts[host],
+                &asked,
+                &resources(size),
+                demand.as_deref(),
+                &terms,
+            );
         }
     }
     let name = format!("{} of {}", inputs.desired.project, inputs.desired.fleet);
@@ -59,13 +65,7 @@ pub fn export(inputs: &Inputs<'_>, diff: &FleetDiff) -> Result<Scenario, Vec<Fin
     ))
 }
 
-fn seat_on(
-    host: &mut Host,
-    server: &Request,
-    size: &Resources,
-    demand: Option<&Demand>,
-    terms: &Terms<'_>,
-) {
+fn seat_on(host: &mut Host, server: &Request, size: &Resources, demand: Option<&Demand>, terms: &Terms<'_>) {
     // As the engine counts it: what is reported, or what would fit.
     let seated = host.seated.remove_entry(&server.name).into_iter().collect();
     let mut devices = Devices::new(&host.numa, &host.pci, &seated);

@@ -245,10 +245,15 @@ impl<'a> Known<'a> {
             .values()
             .map(|record| (record.id, record))
             .collect();
-        let sizes = records.iter().map(|(id, record)| (*id, resources(&record.spec).into()));
+        let sizes = records
+            .iter()
+            .map(|(id, record)| (*id, resources(&record.spec).into()));
         let mut sizes: BTreeMap<ServerId, Amounts> = sizes.collect();
         // Wherever a domain is: it may be on another host than recorded.
-        for inventory in observed.values().filter_map(|observation| observation.inventory()) {
+        for inventory in observed
+            .values()
+            .filter_map(|observation| observation.inventory())
+        {
             for domain in inventory.domains.values() {
                 if let Some(size) = sizes.get_mut(&ServerId::from_uuid(domain.uuid)) {
                     size.own_cpus = pinned(inventory, domain).count() as u64;
@@ -265,7 +270,10 @@ impl<'a> Known<'a> {
 
     /// Whether the server keeps its devices, whatever kinds their aliases mean by now: it asks for what it asked for.
     fn keeps_devices(&self, order: &ServerOrder) -> bool {
-        let asked = order.devices.iter().map(|devices| (devices.alias.as_str(), devices.count));
+        let asked = order
+            .devices
+            .iter()
+            .map(|devices| (devices.alias.as_str(), devices.count));
         let count: u64 = order.devices.iter().map(|devices| devices.count).sum();
         let has: u64 = self.size(order.id).devices.values().sum();
         let before = self.records.get(&order.id).map(|record| devices_of(&record.spec));

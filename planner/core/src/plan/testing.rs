@@ -3,7 +3,7 @@
 use super::ahead::{Moment, Newcomers, Standing};
 use super::{Inputs, Plan, PlanOptions};
 use crate::diff::{FleetDiff, diff};
-use crate::model::{DesiredFleet, HostInventory, HostState, HostObservation, ObservedFleet, RecordedFleet};
+use crate::model::{DesiredFleet, HostInventory, HostObservation, HostState, ObservedFleet, RecordedFleet};
 use crate::testing::{host, lineage, observed, settled, with_server};
 use drover_types::{Address, HostName, Sha256Digest};
 

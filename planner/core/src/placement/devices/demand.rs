@@ -43,11 +43,7 @@ fn wrong(key: &str, value: &str, problem: impl Into<String>) -> DemandError {
 }
 
 /// Specs that change what is asked in ways not followed here.
-const UNSUPPORTED: [&str; 3] = [
-    "hw:emulator_threads_policy",
-    "hw:cpu_dedicated_mask",
-    "hw:pci_numa_affinity_policy",
-];
+const UNSUPPORTED: [&str; 2] = ["hw:emulator_threads_policy", "hw:cpu_dedicated_mask"];
 
 impl Demand {
     /// As Nova's `numa_get_constraints` and `pci.request`; `None` where nothing is asked.
@@ -63,6 +59,14 @@ impl Demand {
                 keep(Err::<(), _>(wrong(key, value, "it is not supported")));
             }
         }
+        // That devices are near the server's cells where both say where they are is how they are chosen anyway.
+        let near = word(
+            needs,
+            "hw:pci_numa_affinity_policy",
+            "hw_pci_numa_affinity_policy",
+            &[("legacy", ())],
+        );
+        keep(near.map(|_| ()));
         let devices = keep(devices(specs).map(|_| ())).and_then(|()| devices(specs).ok());
         let cells = keep(cells(needs, wants).map(|_| ())).and_then(|()| cells(needs, wants).ok());
         if !errors.is_empty() {
@@ -114,9 +118,13 @@ fn word<T: Copy>(
         .find(|(word, _)| *word == value)
         .map(|(_, meaning)| *meaning);
     let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let names = match &names[..] {
+        [name] => (*name).to_owned(),
+        names => format!("one of {}", names.join(", ")),
+    };
     found
         .map(Some)
-        .ok_or_else(|| wrong(key, value, format!("it must be one of {}", names.join(", "))))
+        .ok_or_else(|| wrong(key, value, format!("it must be {names}")))
 }
 
 fn page_size(needs: &Needs) -> Result<Option<PageSize>, DemandError> {

@@ -81,7 +81,7 @@ pub(crate) struct Devices {
     pools: Vec<PciPool>,
     /// What servers took, to be given back: of one name the last first, where one takes the place of another.
     taken: BTreeMap<Name, Vec<Taken>>,
-    /// What servers that are there took of the cells, as the host reports it.
+    /// What servers that are there took of both, as the host reports it.
     seated: Arc<BTreeMap<Name, Seated>>,
 }
 
@@ -206,26 +206,21 @@ impl Devices {
     pub(crate) fn take(&mut self, server: &Name, demand: Option<&Demand>, terms: &Terms<'_>) {
         let seated = Arc::clone(&self.seated);
         let seated = seated.get(server).filter(|_| !self.taken.contains_key(server));
-        let Some((seats, mut devices)) = self.place_of(seated, demand, terms) else {
+        let Some(mut place) = self.place_of(seated, demand, terms) else {
             return;
         };
-        self.cells.take(&seats);
-        for (pool, count) in &mut devices {
+        self.cells.take(&place.seats);
+        for (pool, count) in &mut place.devices {
             // Two domains may name one device, of which one alone can run.
             let free = &mut self.pools[*pool].free;
             *count = (*count).min(*free);
             *free -= *count;
         }
         let taken = self.taken.entry(server.clone()).or_default();
-        taken.push(Taken { seats, devices });
+        taken.push(place);
     }
 
-    fn place_of(
-        &self,
-        seated: Option<&Seated>,
-        demand: Option<&Demand>,
-        terms: &Terms<'_>,
-    ) -> Option<(Vec<Seat>, Vec<(usize, u64)>)> {
+    fn place_of(&self, seated: Option<&Seated>, demand: Option<&Demand>, terms: &Terms<'_>) -> Option<Taken> {
         let nothing = Demand::default();
         let asked = demand.unwrap_or(&nothing);
         let own = seated.map_or(&[][..], |seated| &seated.devices);
@@ -236,20 +231,29 @@ impl Devices {
             let has_cells = asked.cells.is_empty() || !reported.is_empty();
             let count: u64 = asked.devices.iter().map(|(_, count)| count).sum();
             if before == asked && has_cells && own.len() as u64 >= count {
-                return Some((reported, self.given(own)));
+                return Some(Taken {
+                    seats: reported,
+                    devices: self.given(own),
+                });
             }
             if before.cells == asked.cells
                 && has_cells
                 && let Ok(devices) = self.devices_at(&reported, asked, terms, own)
             {
-                return Some((reported, devices));
+                return Some(Taken {
+                    seats: reported,
+                    devices,
+                });
             }
         } else if demand.is_none() {
             return None;
         }
         let seats = self.seats(asked, terms).unwrap_or_default();
         let devices = self.devices_at(&seats, asked, terms, own);
-        Some((seats, devices.unwrap_or_else(|_| self.given(own))))
+        Some(Taken {
+            seats,
+            devices: devices.unwrap_or_else(|_| self.given(own)),
+        })
     }
 
     /// Devices for a server in these cells, near them if it asks for cells.

@@ -296,7 +296,7 @@ impl<'a> Placer<'a> {
         ))
     }
 
-    /// As it is now: with its recorded size and cells.
+    /// As it is now: with its recorded size, cells and devices.
     fn present(&self, address: &Address, server: &ServerDiff) -> Option<Request> {
         let mut request = self.wanted(address, server)?;
         if let Some(spec) = &server.recorded {

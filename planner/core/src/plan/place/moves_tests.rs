@@ -98,6 +98,46 @@ fn a_drain_that_needs_room_made_moves_one_more_server_first() {
     assert_eq!(plan.blocked, []);
 }
 
+/// One that was imported is to go to another zone, and stays; that is no reason to look no further for others.
+#[test]
+fn one_that_cannot_move_does_not_keep_others_from_being_moved() {
+    let servers = [
+        ("server.big", 4096),
+        ("server.imported", 512),
+        ("server.small", 3072),
+        ("server.tiny", 2560),
+    ];
+    let mut fleet = fleet(&["n1", "n2", "n3", "n4"], &servers);
+    let seats = [
+        ("server.big", "n1"),
+        ("server.imported", "n4"),
+        ("server.small", "n2"),
+        ("server.tiny", "n3"),
+    ];
+    let zone = Some("z".to_owned());
+    let (mut recorded, observed) = seated(&fleet, &seats);
+    let imported = address("server.imported");
+    let record = recorded.servers.get_mut(&imported).expect("recorded");
+    record.imported_from = Some("n4/1b4e28ba-2fa1-11d2-883f-0016d3cca427".parse().expect("an id"));
+    for (name, host) in &mut fleet.hosts {
+        host.spec.availability_zone = (name.as_str() != "n4").then(|| zone.clone()).flatten();
+    }
+    for (at, server) in &mut fleet.servers {
+        server.spec.availability_zone.clone_from(&zone);
+        let record = recorded.servers.get_mut(at).expect("recorded");
+        record.spec.availability_zone.clone_from(&zone);
+    }
+    drain(&mut fleet, &["n1"]);
+    let plan = plan_of(&fleet, &(recorded, observed));
+    assert_eq!(moves(&plan), ["server.tiny n3→n2", "server.big n1→n3"]);
+    let blocked: Vec<_> = plan
+        .blocked
+        .iter()
+        .map(|blocked| (&blocked.address, &blocked.by))
+        .collect();
+    assert_eq!(blocked, [(&imported, &BlockedBy::Imported { host: host("n4") })]);
+}
+
 /// The linter would let neither order pass: without what it waits for, the second move is planned into a full host.
 #[test]
 fn the_linter_asks_for_what_moves_wait_for() {
