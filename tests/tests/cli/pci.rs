@@ -1,8 +1,11 @@
 //! Servers that ask for PCI devices of their host, on hosts with three cards of one kind and a network card.
 
 use crate::fake_hosts::{FakeHost, Fleet};
+
+use drover_agent::hypervisor::Hypervisor as _;
 use drover_agent_core::domain::found_devices;
 use drover_agent_core::inventory::PciRule;
+use drover_types::ServerId;
 
 /// As libvirt describes a device.
 fn device(bus: u32, product: &str) -> String {
@@ -268,4 +271,118 @@ fn what_cannot_be_had_is_an_error_and_never_placed_as_if_it_were_not_asked() {
         .drover(&["plan"])
         .exits(1)
         .says("n1 PciPassthroughFilter: wants 1 of gpu, 0 free");
+}
+
+#[test]
+fn a_device_stays_with_its_server_whatever_else_is_asked_for_and_whoever_restarts() {
+    let mut fleet = fleet(&[FOUR]);
+    let one = |name: &str, alias: &str| {
+        let text = asking(1, alias).replace("\"job\"", &format!("\"{name}\""));
+        text.replace("flavor \"card\"", &format!("flavor \"{name}\""))
+            .replace("flavor.card", &format!("flavor.{name}"))
+    };
+    fleet.write("job.hcl", &one("a", "gpu"));
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    fleet.write("job.hcl", &format!("{}{}", one("a", "gpu"), one("b", "gpu")));
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    fleet.write("job.hcl", &one("b", "gpu"));
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    assert_eq!(given(&fleet.hosts[0]), [["0000:02:00.0"]]);
+    // The name means another kind by now: nobody loses what it has by it.
+    let settings = std::fs::read_to_string(fleet.path("project/drover.hcl")).expect("written");
+    fleet.write("drover.hcl", &settings.replacen("1eb8", "ffff", 1));
+    is_settled(&fleet);
+    fleet.write("job.hcl", &one("b", "gpu").replace("512MiB", "600MiB"));
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    assert_eq!(given(&fleet.hosts[0]), [["0000:02:00.0"]]);
+    fleet.write("drover.hcl", &settings);
+    is_settled(&fleet);
+    // More of them, and others beside: its own is among them, with an agent that has just begun, too.
+    fleet.hosts[0].stop();
+    fleet.hosts[0].start();
+    is_settled(&fleet);
+    fleet.write("job.hcl", &one("b", "nic,gpu:2"));
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    assert_eq!(
+        given(&fleet.hosts[0]),
+        [["0000:01:00.0", "0000:02:00.0", "0000:09:00.0"]]
+    );
+    is_settled(&fleet);
+}
+
+#[test]
+fn a_server_found_on_another_host_keeps_the_device_that_it_has_there() {
+    let fleet = fleet(&[FOUR, FOUR]);
+    fleet.write("job.hcl", &asking(1, "gpu"));
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    let from = usize::from(fleet.hosts[0].hypervisor.all().is_empty());
+    let mut domain = fleet.hosts[from].hypervisor.all().remove(0);
+    let server = ServerId::from_uuid(domain.uuid);
+    fleet.hosts[from].hypervisor.end(server).expect("it ends");
+    fleet.hosts[from].hypervisor.undefine(server).expect("it goes");
+    for xml in [&mut domain.live_xml, &mut domain.persistent_xml] {
+        let text = xml.as_ref().expect("it runs and is defined");
+        *xml = Some(text.replace("bus=\"0x01\"", "bus=\"0x03\""));
+    }
+    fleet.hosts[1 - from].hypervisor.put(domain);
+    fleet
+        .drover(&["apply", "--auto-approve"])
+        .exits(0)
+        .says("server.job[0]");
+    assert_eq!(given(&fleet.hosts[1 - from]), [["0000:03:00.0"]]);
+    is_settled(&fleet);
+}
+
+/// It is the host's to keep it for the server, whose flavor does not ask for it.
+#[test]
+fn the_device_of_an_imported_server_is_nobody_elses_while_its_domain_is_lost() {
+    let fleet = fleet(&[&FOUR[..1]]);
+    let mut domain = crate::imports::domain("legacy", crate::imports::ID);
+    let device = "<hostdev mode='subsystem' type='pci' managed='yes'><source>\
+                  <address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source></hostdev></devices>";
+    for xml in [&mut domain.live_xml, &mut domain.persistent_xml] {
+        *xml = xml.as_ref().map(|xml| xml.replace("</devices>", device));
+    }
+    let host = &fleet.hosts[0].hypervisor;
+    host.put(domain);
+    let old = [crate::imports::SERVER, crate::imports::IMPORT].concat();
+    fleet.write("old.hcl", &old);
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    is_settled(&fleet);
+    let server = ServerId::from_uuid(crate::imports::ID);
+    host.end(server).expect("it ends");
+    host.undefine(server).expect("it goes");
+    fleet.write("job.hcl", &asking(1, "gpu"));
+    fleet
+        .drover(&["plan"])
+        .exits(1)
+        .says("n1 PciPassthroughFilter: wants 1 of gpu, 0 free");
+    fleet.write("job.hcl", "");
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    let defined = host
+        .definition(server)
+        .expect("an answer")
+        .expect("it is defined");
+    assert!(defined.contains("bus='0x01'"), "{defined}");
+    is_settled(&fleet);
+}
+
+#[test]
+fn a_name_that_is_secret_stays_so_where_a_host_refuses() {
+    let fleet = fleet(&[&FOUR[..1]]);
+    let secret = "variable \"what\" {\n  default   = \"gpu\"\n  sensitive = true\n}\n";
+    let job = asking(1, "gpu").replace("= \"gpu\"", "= var.what");
+    fleet.write("job.hcl", &format!("{secret}{job}"));
+    fleet
+        .drover(&["plan", "--out", "plan.bin"])
+        .exits(0)
+        .says_nothing_of("gpu");
+    let taken = "<domain><devices><hostdev mode='subsystem' type='pci'><source>\
+                 <address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source></hostdev></devices></domain>";
+    fleet.hosts[0].hypervisor.put(crate::numa::foreign(taken));
+    fleet
+        .drover(&["apply", "plan.bin"])
+        .exits(5)
+        .says("1 of (sensitive value)")
+        .says_nothing_of("gpu");
 }
