@@ -9,6 +9,7 @@ use super::project::{Form, Project};
 use super::table::table;
 use clap::Args;
 use drover_core::model::ObservedFleet;
+use drover_core::placement::paragraph;
 use drover_core::plan::ahead::{FlavorRoom, HostLoss, capacity, losses};
 use drover_types::{Address, ByteSize, RequestId};
 use serde_json::json;
@@ -165,7 +166,7 @@ fn fates(losses: &[HostLoss]) -> String {
     for loss in losses.iter().filter(|loss| !loss.stranded.is_empty()) {
         text.push_str(&format!("\n\nIf {} were lost:", loss.host));
         for stranded in &loss.stranded {
-            text.push_str(&format!("\n  {stranded}"));
+            text.push_str(&format!("\n{}", paragraph(&format!("  {stranded}"))));
         }
     }
     text

@@ -11,6 +11,7 @@ use super::project::Project;
 use crate::agents::Agents;
 use drover_core::diff::{Renames, diff, import_ids, rename, settle_ignored};
 use drover_core::model::{DesiredFleet, Import, ObservedFleet, RecordedFleet};
+use drover_core::placement::paragraph;
 use drover_core::placement::scenario::Scenario;
 use drover_core::plan::ahead::{Moment, Newcomers, Standing};
 use drover_core::plan::{
@@ -315,14 +316,18 @@ pub(super) enum When {
 
 /// Settings with which the scheduler cannot work.
 fn unusable(findings: &[Finding]) -> Failure {
-    let said = findings.iter().map(|finding| finding.message.as_str());
-    let summary = format!(
-        "the scheduler cannot work: {}",
-        said.collect::<Vec<_>>().join("; ")
-    );
-    findings.iter().fold(Failure::new(summary), |failure, finding| {
-        failure.hint(finding.hint.as_str())
-    })
+    let mut summary = "the scheduler cannot work:".to_owned();
+    let mut hints: Vec<&str> = Vec::new();
+    for finding in findings {
+        let about = finding.address.as_ref();
+        let about = about.map_or_else(String::new, |address| format!("{address}: "));
+        let line = format!("  - {about}{}", finding.message);
+        summary.push_str(&format!("\n{}", paragraph(&line)));
+        if !hints.contains(&finding.hint.as_str()) {
+            hints.push(&finding.hint);
+        }
+    }
+    hints.into_iter().fold(Failure::new(summary), Failure::hint)
 }
 
 /// What is declared, and the domain that the command line says is to be taken over.

@@ -15,7 +15,8 @@ use super::project::Project;
 use crate::files::write_private;
 use clap::Args;
 use drover_core::model::ObservedFleet;
-use drover_core::plan::{BalanceLimits, encode};
+use drover_core::placement::paragraph;
+use drover_core::plan::{Balance, BalanceLimits, encode};
 use drover_types::{HostName, RequestId};
 use std::path::PathBuf;
 
@@ -95,15 +96,9 @@ pub(super) async fn run(
     let found = ground.rebalance(&project, &observed, &planning, &limits)?;
     if found.moves.is_empty() {
         let balance = &found.balance;
-        let message = format!(
-            "Nothing to move: the imbalance of {} hosts is {}, and no move would help (threshold {}).",
-            balance.hosts.len(),
-            balance.before,
-            command.threshold
-        );
         output.event_if_heard(|| events::balance(balance));
         if !command.display.json {
-            output.line(&message)?;
+            output.line(&paragraph(&nothing(balance, &limits)))?;
         }
         return silent(&observed, &command.allow_unreachable);
     }
@@ -147,6 +142,25 @@ pub(super) async fn run(
         }
         Some(_) | None => Ok(status(&plan, false)),
     }
+}
+
+/// Why no server is moved, by the numbers that are shown.
+fn nothing(balance: &Balance, limits: &BalanceLimits) -> String {
+    let why = if limits.max_moves == 0 {
+        "--max-moves allows none".to_owned()
+    } else if balance.before <= limits.threshold {
+        format!("which is no higher than the threshold ({})", limits.threshold)
+    } else {
+        format!(
+            "and no move that is allowed would lower it by {}",
+            LEAST_GAIN / balance.hosts.len().max(1) as f64
+        )
+    };
+    format!(
+        "Nothing to move: the imbalance of {} hosts is {}, {why}.",
+        balance.hosts.len(),
+        balance.before
+    )
 }
 
 /// An incomplete look is an error, even where nothing is to be moved.

@@ -178,7 +178,7 @@ fn a_drained_host_is_emptied_in_the_plan() {
 
       # server.web[1] will be migrated to n3
       # why: n2 is being drained
-      # impact: live migration n2 → n3, about 512 MiB
+      # impact: live migration n2 → n3, 512 MiB of memory, up to 8 MiB of disk
       # host: n3, the only host that fits
       > server "web" {
           ~ host = "n2" -> "n3"

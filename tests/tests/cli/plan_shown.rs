@@ -142,7 +142,7 @@ fn one_of_everything() {
 
       # server.web[0] will be migrated to n3
       # why: n2 is being drained
-      # impact: live migration n2 → n3, about 512 MiB
+      # impact: live migration n2 → n3, 512 MiB of memory, up to 8 MiB of disk
       # host: n3, most free memory of 2 hosts that fit
       > server "web" {
           ~ host = "n2" -> "n3"
@@ -150,7 +150,7 @@ fn one_of_everything() {
         }
 
       # server.web[2] will be created on n1
-      # host: n1, most free memory of 2 hosts that fit; else n3
+      # host: n1, the first of 2 hosts that fit equally well; else n3
       + server "web" {
           + disk           = "8MiB"
           + flavor         = "flavor.small"
@@ -413,7 +413,7 @@ fn many_alike_are_told_together_and_full_shows_each() {
       + create
 
       # server.web[0-23] will be created (24 servers)
-      # host: 2 hosts, 12 on each: n1, n2; most free memory of 2 hosts that fit
+      # host: 2 hosts, 12 on each: n1, n2
       + server "web" {
           + disk           = "8MiB"
           + flavor         = "flavor.small"
@@ -497,7 +497,7 @@ fn a_summary_for_a_pull_request() {
     | reboot | `server.cache` | n1 | reboots the guest, about 20 s | its size changed |
     | **rebuild** | `server.db` | n1 | the root disk is made anew: what is on it is lost | its image changed |
     | **destroy** | `server.old` | n1 | its disk is lost | it is no longer declared |
-    | migrate | `server.web[0]` | n2 → n3 | live migration n2 → n3, about 512 MiB | n2 is being drained |
+    | migrate | `server.web[0]` | n2 → n3 | live migration n2 → n3, 512 MiB of memory, up to 8 MiB of disk | n2 is being drained |
     | create | `server.web[2]` | n1 |  | declared and not there yet |
 
     <details><summary>The plan</summary>
@@ -548,7 +548,7 @@ fn a_summary_for_a_pull_request() {
 
       # server.web[0] will be migrated to n3
       # why: n2 is being drained
-      # impact: live migration n2 → n3, about 512 MiB
+      # impact: live migration n2 → n3, 512 MiB of memory, up to 8 MiB of disk
       # host: n3, most free memory of 2 hosts that fit
     !   server "web" {
     !       host = "n2" -> "n3"
@@ -556,7 +556,7 @@ fn a_summary_for_a_pull_request() {
         }
 
       # server.web[2] will be created on n1
-      # host: n1, most free memory of 2 hosts that fit; else n3
+      # host: n1, the first of 2 hosts that fit equally well; else n3
     +   server "web" {
     +       disk           = "8MiB"
     +       flavor         = "flavor.small"

@@ -109,7 +109,12 @@ fn moves_and_evenness_may_be_limited() {
     fleet
         .drover(&["rebalance", "--threshold", &enough])
         .exits(0)
-        .says("Nothing to move");
+        .says("Nothing to move: the imbalance of 3 hosts is ")
+        .says("which is no higher than the threshold");
+    fleet
+        .drover(&["rebalance", "--max-moves", "0"])
+        .exits(0)
+        .says("--max-moves allows none");
     let some = format!("{}", before / 2.0);
     let some = fleet
         .drover(&["rebalance", "--out", "some.bin", "--threshold", &some, "--json"])

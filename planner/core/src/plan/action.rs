@@ -159,7 +159,7 @@ pub enum ActionKind {
         fallback_epoch: Epoch,
         /// The guest is off: only its disk moves.
         cold: bool,
-        /// About how much is copied, in bytes.
+        /// How much is copied where the disk is full, in bytes: it, and the memory of a guest that runs.
         copy_bytes: u64,
     },
     /// Writes down where a server is and under which epoch its host holds it; no agent is asked.

@@ -230,6 +230,17 @@ pub fn count(changes: &[Change<'_>]) -> Counts {
     counts
 }
 
+/// What a migration copies: memory that the guest writes meanwhile is copied again, and of disks what was written to
+/// them.
+pub(super) fn copied(memory: u64, disk: u64) -> String {
+    let disk = format!("up to {} of disk", amount(disk));
+    if memory == 0 {
+        disk
+    } else {
+        format!("{} of memory, {disk}", amount(memory))
+    }
+}
+
 /// What a change costs the running guest, in words; empty where it costs nothing.
 #[must_use]
 pub fn cost(change: &Change<'_>) -> String {
@@ -241,14 +252,19 @@ pub fn cost(change: &Change<'_>) -> String {
         .unwrap_or_default();
     match &change.action.kind {
         ActionKind::Migrate {
-            to, cold, copy_bytes, ..
+            order,
+            to,
+            cold,
+            copy_bytes,
+            ..
         } => {
-            let how = if *cold {
-                "cold migration (it is off)"
+            let disk = order.disk_bytes;
+            let (how, copied) = if *cold {
+                ("cold migration (it is off)", copied(0, disk))
             } else {
-                "live migration"
+                ("live migration", copied(copy_bytes.saturating_sub(disk), disk))
             };
-            format!("{how} {from} → {to}, about {}", amount(*copy_bytes))
+            format!("{how} {from} → {to}, {copied}")
         }
         ActionKind::SetPower { power: Power::On, .. } => "starts the guest".to_owned(),
         ActionKind::SetPower {

@@ -43,6 +43,7 @@ mod testing;
 pub(crate) mod tests;
 pub mod text;
 mod types;
+mod unlooked;
 mod world;
 
 pub use action::{Action, ActionKind, Candidate, FoundSize, Hidden, Keep, Precondition, RecordChange};

@@ -4,11 +4,10 @@ use super::build::Inputs;
 use super::demand::{AsIt, demand, demand_of_flavor, findings as demand_findings, image_properties};
 use super::seats::{cells, devices, seats};
 use super::settings::{ratios, scheduler_config, settings_finding};
-use super::types::{Finding, Severity};
+use super::types::Finding;
+use super::unlooked;
 use crate::diff::{FleetDiff, ServerDiff};
-use crate::model::{
-    FlavorSpec, HostInventory, HostNetwork, HostState, ObservedFleet, PlacementHints, ServerSpec,
-};
+use crate::model::{FlavorSpec, HostInventory, HostNetwork, HostState, ObservedFleet, ServerSpec};
 use crate::placement::{
     Aggregate, Filter, Group, Hides, Host, Hypervisor, Name, Needs, Network, Policy, Request, Resources,
     Scheduler, SchedulerConfig, Seated, Supported,
@@ -188,18 +187,6 @@ fn hides_of_host(inputs: &Inputs<'_>, name: &HostName) -> Hides {
     Hides::of_host(host, aggregates)
 }
 
-/// A filter, the argument of servers that it alone looks at, and whether a server sets it.
-type HintRow = (Filter, &'static str, fn(&PlacementHints) -> bool);
-
-/// What servers may ask that a filter outside of the default list decides.
-const HINTS: [HintRow; 3] = [
-    (Filter::SameHost, "same_host", |hints| !hints.same_host.is_empty()),
-    (Filter::DifferentHost, "different_host", |hints| {
-        !hints.different_host.is_empty()
-    }),
-    (Filter::Network, "host_network", |hints| hints.network.is_some()),
-];
-
 /// What a scheduler is made of.
 pub(super) struct Parts {
     pub(super) config: SchedulerConfig,
@@ -229,23 +216,7 @@ pub(super) fn scheduler(inputs: &Inputs<'_>, diff: &FleetDiff) -> (Option<Schedu
 /// All hosts by name, nothing of ours placed yet, and the settings; and what is wrong with these.
 pub(super) fn parts(inputs: &Inputs<'_>, diff: &FleetDiff) -> (Parts, Vec<Finding>) {
     let settings = &inputs.desired.scheduler;
-    let mut findings = Vec::new();
-    for (filter, argument, asks) in HINTS {
-        let servers = inputs.desired.servers.iter();
-        let mut asking = servers.filter(|(_, server)| asks(&server.spec.hints));
-        if let Some((address, _)) = asking.next()
-            && !settings.filters.iter().any(|name| name == filter.name())
-        {
-            findings.push(Finding {
-                severity: Severity::Error,
-                address: Some(address.clone()),
-                message: format!(
-                    "it sets {argument}, which {filter} alone looks at, and that is not configured"
-                ),
-                hint: format!("add \"{filter}\" to filters in the scheduler block"),
-            });
-        }
-    }
+    let mut findings = unlooked::findings(inputs);
     findings.extend(demand_findings(inputs));
     let config = scheduler_config(settings, &mut findings);
     let counted = Counted {

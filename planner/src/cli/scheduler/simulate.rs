@@ -185,7 +185,9 @@ fn told(outcome: &BatchOutcome) -> String {
                 format!("even without the other servers of the batch {conflict}")
             }
             Some(conflict) => conflict.to_string(),
-            None => "no host is left for it".to_owned(),
+            None => "no host is left for it; too many fail in other ways to look at each (simulate it without the \
+                     others to see why)"
+                .to_owned(),
         };
         let instead = unplaced.given_up_for.as_ref();
         let instead = instead.map_or_else(String::new, |given_up_for| format!("; {given_up_for}"));

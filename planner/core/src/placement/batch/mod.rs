@@ -41,6 +41,9 @@ const SETTLED: usize = 400;
 /// Distinct requests whose conflict is worked out; each costs a look at every host.
 const MAX_CONFLICTS: usize = 200;
 
+/// On few hosts more of them, up to so many verdicts.
+const MAX_VERDICTS: usize = 2_000_000;
+
 /// How the answer was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "method", rename_all = "snake_case")]
@@ -336,6 +339,8 @@ impl Scheduler {
                 count: others.len(),
             }
         };
+        let hosts = self.world.fixed.hosts.len().max(1);
+        let most = MAX_CONFLICTS.max(MAX_VERDICTS / hosts);
         let mut known: BTreeMap<String, (bool, Option<Conflict>)> = BTreeMap::new();
         let mut unplaced = Vec::new();
         for (at, request) in requests
@@ -345,7 +350,7 @@ impl Scheduler {
         {
             let key = conflict::key(request);
             let (even_alone, conflict) = known.get(&key).cloned().unwrap_or_else(|| {
-                let answer = if known.len() < MAX_CONFLICTS {
+                let answer = if known.len() < most {
                     let before = conflict(start, request);
                     let even_alone = before.is_some();
                     (even_alone, before.or_else(|| conflict(&self.world, request)))

@@ -199,3 +199,76 @@ fn the_host_of_its_company_is_looked_at_however_full_it_is() {
     let moves = moves_tests::moves(&moves_tests::plan_of(&fleet, &world));
     assert_eq!(moves, ["server.friend n10→n12", "server.lost n11→n12"]);
 }
+
+/// As real Nova refuses a group whose filter is not configured: who is placed is placed as everything says.
+#[test]
+fn what_nothing_configured_looks_at_is_told() {
+    let told = |change: &dyn Fn(&mut DesiredFleet)| -> Vec<String> {
+        let mut fleet = with_hosts(desired(), &["n1", "n2"]);
+        for (group, policy) in [
+            ("group.apart", GroupPolicy::AntiAffinity),
+            ("group.together", GroupPolicy::Affinity),
+            ("group.near", GroupPolicy::SoftAffinity),
+            ("group.unused", GroupPolicy::SoftAntiAffinity),
+        ] {
+            fleet = with_group(fleet, group, policy);
+        }
+        for (server, group) in [("server.a", "group.apart"), ("server.b", "group.together")] {
+            fleet = with_server(fleet, server, Some(group));
+        }
+        change(&mut fleet);
+        let plan = plan_of(&fleet, &observed(&["n1", "n2"]));
+        let about = |finding: &super::super::Finding| {
+            let address = finding.address.as_ref().expect("it is about something");
+            format!("{:?} {address}: {}", finding.severity, finding.message)
+        };
+        plan.findings.iter().map(about).collect()
+    };
+    assert_eq!(told(&|_| ()), Vec::<String>::new());
+    let all = told(&|fleet| {
+        fleet.scheduler.filters = vec!["RamFilter".to_owned()];
+        let n2 = fleet.hosts.get_mut(&host("n2")).expect("declared");
+        n2.spec.state = crate::model::HostState::Disabled;
+        let server = fleet.servers.get_mut(&address("server.b")).expect("declared");
+        server.spec.availability_zone = Some("nova".to_owned());
+    });
+    let behind = ", which {} alone looks at, and that is not configured";
+    let expected = [
+        (
+            "Error server.b: it sets availability_zone",
+            "AvailabilityZoneFilter",
+        ),
+        (
+            "Error group.apart: its policy is anti-affinity",
+            "ServerGroupAntiAffinityFilter",
+        ),
+        (
+            "Error group.together: its policy is affinity",
+            "ServerGroupAffinityFilter",
+        ),
+        ("Error host.n2: its state is disabled", "ComputeFilter"),
+    ];
+    let expected = expected.map(|(says, filter)| format!("{says}{}", behind.replace("{}", filter)));
+    assert_eq!(all, expected);
+    let soft = |fleet: &mut DesiredFleet| {
+        *fleet = with_server(fleet.clone(), "server.c", Some("group.near"));
+    };
+    assert_eq!(
+        told(&|fleet| soft(fleet)),
+        [
+            "Warning group.near: its policy is soft-affinity, which the weigher soft_affinity alone looks at, and that \
+          has no weight"
+        ]
+    );
+    let weighed = |fleet: &mut DesiredFleet| {
+        soft(fleet);
+        fleet.scheduler.weights.insert("soft_affinity".to_owned(), 1.0);
+    };
+    assert_eq!(told(&|fleet| weighed(fleet)), Vec::<String>::new());
+    let on_some = told(&|fleet| {
+        soft(fleet);
+        let metadata = ("soft_affinity_weight_multiplier", "2.0");
+        *fleet = with_aggregate(fleet.clone(), "aggregate.some", &["n1"], metadata);
+    });
+    assert_eq!(on_some, Vec::<String>::new());
+}

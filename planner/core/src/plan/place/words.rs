@@ -121,12 +121,19 @@ impl Placer<'_> {
         }
         let weighs = &self.inputs.desired.scheduler.weights;
         let by_memory = weighs.len() == 1 && weighs.get("ram").is_some_and(|multiplier| *multiplier > 0.0);
+        let highest = weights.first().map(|(_, weight)| *weight);
+        let equals = weights
+            .iter()
+            .take_while(|(_, weight)| Some(*weight) == highest)
+            .count();
         let first = explanation.chosen.as_ref().and_then(|name| self.hosts.get(name));
         let why = match (weights.len(), by_memory) {
             (0 | 1, _) => "the only host that fits".to_owned(),
             (fits, _) if first.is_some_and(|first| *first != host) => {
                 format!("one of {fits} hosts that fit, chosen so that other servers fit too")
             }
+            (fits, _) if equals == fits => format!("the first of {fits} hosts that fit equally well"),
+            (fits, _) if equals > 1 => format!("the first of the {equals} best of {fits} hosts that fit"),
             (fits, true) => format!("most free memory of {fits} hosts that fit"),
             (fits, false) => format!("best weight of {fits} hosts that fit"),
         };

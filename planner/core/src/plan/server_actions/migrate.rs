@@ -45,11 +45,8 @@ impl Chain<'_, '_> {
         let mut order = self.order(&spec, self.generation, true)?;
         // It moves as it is, and changes afterwards.
         (order.numa, order.devices) = demand::order(self.graph.inputs, &spec, AsIt::Is);
-        let copy_bytes = if cold {
-            order.disk_bytes
-        } else {
-            order.ram_mib << 20
-        };
+        let memory = if cold { 0 } else { order.ram_mib << 20 };
+        let copy_bytes = order.disk_bytes.saturating_add(memory);
         self.after.extend(records.get(&host_address(to)));
         self.wait_for_deletions(to);
         let id = self

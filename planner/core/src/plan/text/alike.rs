@@ -1,7 +1,7 @@
 //! Many instances that change alike, told together: which, where, and what their values have in common.
 
 use super::super::action::ActionKind;
-use super::super::change::{Change, ChangeKind, amount, cost};
+use super::super::change::{Change, ChangeKind, copied, cost};
 use super::super::types::Plan;
 use super::block::{new_host, new_place, what_happens, why};
 use super::layout::{Page, grouped, plural};
@@ -200,33 +200,44 @@ fn counted(texts: impl Iterator<Item = String>, all: usize) -> Option<String> {
     }
 }
 
+/// How many servers move, and what is copied.
+#[derive(Default, Clone, Copy)]
+struct Moved {
+    servers: usize,
+    memory: u64,
+    disk: u64,
+}
+
 fn impact(members: &[&Change<'_>]) -> Option<String> {
-    let (mut live, mut cold) = ((0_usize, 0_u64), (0_usize, 0_u64));
+    let (mut live, mut cold) = (Moved::default(), Moved::default());
     for change in members {
         if let ActionKind::Migrate {
+            order,
             cold: is_cold,
             copy_bytes,
             ..
         } = &change.action.kind
         {
             let moved = if *is_cold { &mut cold } else { &mut live };
-            moved.0 += 1;
-            moved.1 = moved.1.saturating_add(*copy_bytes);
+            moved.servers += 1;
+            moved.disk = moved.disk.saturating_add(order.disk_bytes);
+            let memory = copy_bytes.saturating_sub(order.disk_bytes);
+            moved.memory = moved.memory.saturating_add(memory);
         }
     }
-    if live.0 + cold.0 == 0 {
+    if live.servers + cold.servers == 0 {
         let costs = members
             .iter()
             .map(|change| cost(change))
             .filter(|cost| !cost.is_empty());
         return counted(costs, members.len());
     }
-    let words = |(number, bytes): (usize, u64), how: &str| {
-        (number > 0).then(|| {
+    let words = |moved: Moved, how: &str| {
+        (moved.servers > 0).then(|| {
             format!(
-                "{how} migration of {}, about {} in all",
-                grouped(number),
-                amount(bytes)
+                "{how} migration of {}, {} in all",
+                grouped(moved.servers),
+                copied(moved.memory, moved.disk)
             )
         })
     };
