@@ -39,10 +39,14 @@ pub(crate) fn matches(value: &str, requirement: &str) -> bool {
     }
 }
 
-/// As Python's `text.split()`: four separators are white space there and not in Unicode's property.
+/// As Python's `text.split()`.
 fn python_split(text: &str) -> impl Iterator<Item = &str> {
-    let is_space = |character: char| character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character);
-    text.split(is_space).filter(|word| !word.is_empty())
+    text.split(is_python_space).filter(|word| !word.is_empty())
+}
+
+/// As Python's `str.isspace`: four separators are white space there and not in Unicode's property.
+pub(crate) fn is_python_space(character: char) -> bool {
+    character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 
 /// As Python's `float(text)`.

@@ -432,12 +432,12 @@ fn versions_and_default_architectures_of_images() {
         ),
         (
             json!({}),
-            json!({"hw_vm_mode": "HV", "img_hv_requested_version": "<12"}),
+            json!({"hw_vm_mode": "HV", "img_hv_requested_version": "<12.0"}),
             &["n1"],
         ),
         (
             json!({}),
-            json!({"img_hv_requested_version": ">=99"}),
+            json!({"img_hv_requested_version": ">=99.0"}),
             &["n0", "n1", "n2"],
         ),
     ] {

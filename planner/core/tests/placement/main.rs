@@ -11,3 +11,4 @@ mod nova_vectors;
 mod random_fleet;
 mod scenario_shapes;
 mod text;
+mod versions;

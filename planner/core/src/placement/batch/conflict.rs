@@ -1,7 +1,7 @@
 //! Why a server fits nowhere: the fewest constraints that together leave no host, and what would change that.
 
-use super::super::explain::explain;
-use super::super::filters::{Filter, Rejection, at_least_mib};
+use super::super::explain::{HostVerdict, explain};
+use super::super::filters::{Effort, Filter, Rejection, at_least_mib};
 use super::super::input::{Name, Policy, Request, Resources};
 use super::super::state::World;
 use serde::Serialize;
@@ -158,7 +158,9 @@ pub(crate) fn conflict(world: &World, request: &Request) -> Option<Conflict> {
     if filters.contains(&Filter::GroupAntiAffinity) {
         remedies.extend(smaller_group(world, request));
     }
-    remedies.extend(another_host(world, request));
+    if !explanation.hosts.iter().any(is_wrong) {
+        remedies.extend(another_host(world, request));
+    }
     Some(Conflict {
         filters,
         refused: refused
@@ -194,7 +196,7 @@ fn smallest_cover(masks: &BTreeSet<u64>, filters: usize) -> u64 {
 }
 
 /// The host with one obstacle alone, and that the easiest to remove.
-fn nearest(hosts: &[super::super::explain::HostVerdict]) -> Option<Remedy> {
+fn nearest(hosts: &[HostVerdict]) -> Option<Remedy> {
     let single = hosts.iter().filter(|host| host.refusals.len() == 1);
     let efforts = single.map(|host| {
         let rejection = &host.refusals[0].rejection;
@@ -205,6 +207,12 @@ fn nearest(hosts: &[super::super::explain::HostVerdict]) -> Option<Remedy> {
         host: host.host.clone(),
         rejection: host.refusals[0].rejection.clone(),
     })
+}
+
+/// Whether it is the request that would have to change, so that no other host would take it either.
+fn is_wrong(host: &HostVerdict) -> bool {
+    let mut refusals = host.refusals.iter();
+    refusals.any(|refusal| refusal.rejection.words(host.host.as_str()).effort == Effort::Correct)
 }
 
 fn smaller_group(world: &World, request: &Request) -> Option<Remedy> {

@@ -1,11 +1,17 @@
 //! As Nova's ImagePropertiesFilter: one combination the host supports contains all that the image names.
 
 use super::super::input::Supported;
-use super::super::versions;
+use super::super::versions::{self, Predicates};
 use super::{Ask, Rejection, Unmet};
+
+const VERSION: &str = "img_hv_requested_version";
 
 pub(super) fn check(ask: &Ask<'_>) -> Result<(), Rejection> {
     let image = &ask.request.needs.image;
+    let version = match image.get(VERSION) {
+        Some(text) => Some((text, predicates(ask, text)?)),
+        None => None,
+    };
     let default = ask.fixed.config.default_architecture.as_deref();
     let wanted: Vec<String> = [
         image.get("hw_architecture").or(default).map(architecture),
@@ -40,19 +46,23 @@ pub(super) fn check(ask: &Ask<'_>) -> Result<(), Rejection> {
                 .collect(),
         }));
     }
-    match image.get("img_hv_requested_version") {
-        Some(predicates)
-            if host.hypervisor.version != 0
-                && versions::satisfies(host.hypervisor.version, predicates) != Some(true) =>
-        {
-            Err(Rejection::Image(Unmet {
-                key: "img_hv_requested_version".to_owned(),
-                wanted: predicates.to_owned(),
-                found: vec![versions::text(host.hypervisor.version)],
-            }))
-        }
+    let found = host.hypervisor.version;
+    match version {
+        Some((text, predicates)) if found != 0 && !predicates.met_by(found) => Err(Rejection::Image(Unmet {
+            key: VERSION.to_owned(),
+            wanted: text.to_owned(),
+            found: vec![versions::text(found)],
+        })),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Nova takes no image whose predicates cannot be read, whatever else it names.
+fn predicates(ask: &Ask<'_>, text: &str) -> Result<Predicates, Rejection> {
+    let unreadable = || Rejection::UnreadableVersion {
+        wanted: text.to_owned(),
+    };
+    Predicates::read(text, ask.fixed.config.profile).ok_or_else(unreadable)
 }
 
 /// Nova compares members, not positions.

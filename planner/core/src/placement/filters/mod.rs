@@ -31,8 +31,8 @@ mod retry;
 mod same_host;
 
 pub use hides::Hides;
+pub(crate) use rejection::{Effort, at_least_mib, human_mib, short};
 pub use rejection::{Rejection, Unmet};
-pub(crate) use rejection::{at_least_mib, human_mib, short};
 
 use super::input::Request;
 use super::state::Ask;

@@ -73,6 +73,11 @@ pub enum Rejection {
     AggregateSpec(Unmet),
     /// It cannot run what the image needs.
     Image(Unmet),
+    /// The versions that the image asks for cannot be read.
+    UnreadableVersion {
+        /// What is written there.
+        wanted: String,
+    },
     /// As many members of the group as one host may hold are there already.
     AntiAffinity {
         /// The group.
@@ -362,6 +367,11 @@ impl Rejection {
                 unmet.to_string(),
                 format!("{host} meeting {} {:?}", unmet.key, unmet.wanted),
                 Effort::Change,
+            ),
+            Self::UnreadableVersion { wanted } => words(
+                format!("img_hv_requested_version is {wanted:?}, which cannot be read"),
+                "img_hv_requested_version written as \">=2.6,<8.0\"".to_owned(),
+                Effort::Correct,
             ),
             Self::AntiAffinity {
                 group,
