@@ -1,13 +1,13 @@
 //! What aggregates say about each host: texts for filters to compare, and numbers that stand for a setting.
 
-use super::config::SchedulerConfig;
+use super::config::{Profile, SchedulerConfig};
 use super::input::{Aggregate, Host, Name, Ratio, Ratios};
 use super::matching::number;
 use super::weighers::Weigher;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The metadata key that makes an aggregate a zone.
-pub(crate) const ZONE_KEY: &str = "availability_zone";
+const ZONE_KEY: &str = "availability_zone";
 
 /// Metadata keys of ratios, and the setting each stands for.
 pub(crate) const RATIO_KEYS: [&str; 3] = [
@@ -29,10 +29,18 @@ pub(crate) struct AggregateNumbers {
 /// Key to values.
 type Metadata = BTreeMap<String, BTreeSet<String>>;
 
+/// What the aggregates of one host say about it.
+pub(crate) struct OfHost {
+    pub(crate) metadata: Metadata,
+    /// Empty where none of them is a zone.
+    pub(crate) zones: BTreeSet<String>,
+    pub(crate) numbers: AggregateNumbers,
+}
+
 /// What is known of aggregates once hosts are put in order.
 pub(crate) struct ByHost {
-    /// Per host, in the order given.
-    pub(crate) hosts: Vec<(Metadata, AggregateNumbers)>,
+    /// In the order given.
+    pub(crate) hosts: Vec<OfHost>,
     /// Zones that at least one aggregate carries.
     pub(crate) zones: BTreeSet<String>,
     /// The weighers that count for any host, in order, with the configured multiplier.
@@ -63,17 +71,21 @@ pub(crate) fn by_host(config: &SchedulerConfig, hosts: &[Host], aggregates: &[Ag
         .map(|zone| zone.as_str().to_owned())
         .chain(carried.cloned())
         .collect();
-    let hosts: Vec<(Metadata, AggregateNumbers)> = hosts
+    let hosts: Vec<OfHost> = hosts
         .iter()
         .map(|host| {
             let member_of = memberships.get(&host.name).map_or(&[][..], Vec::as_slice);
-            (metadata(host, member_of), numbers(config, host, member_of))
+            OfHost {
+                metadata: metadata(host, member_of),
+                zones: zones_of(host, member_of, config.profile),
+                numbers: numbers(config, host, member_of),
+            }
         })
         .collect();
     let differs = Weigher::ALL.map(|weigher| {
         let mut set = hosts
             .iter()
-            .map(|(_, numbers)| numbers.multipliers[weigher as usize]);
+            .map(|host| host.numbers.multipliers[weigher as usize]);
         set.any(|set| set.is_some())
     });
     let weighers = Weigher::ALL
@@ -98,12 +110,27 @@ fn metadata(host: &Host, aggregates: &[&Aggregate]) -> Metadata {
         .flat_map(|aggregate| &aggregate.metadata)
         .map(|(key, value)| (key.as_str(), value.as_str()));
     for (key, value) in own.chain(theirs) {
-        metadata
-            .entry(key.to_owned())
-            .or_default()
-            .extend(value.split(',').map(|item| item.trim().to_owned()));
+        metadata.entry(key.to_owned()).or_default().extend(items(value));
     }
     metadata
+}
+
+/// A value is split at commas by AvailabilityZoneFilter, as all metadata, and taken whole by what came after it
+/// (`map_az_to_placement_aggregate`), for which `a,b` is the one zone of that name.
+fn zones_of(host: &Host, aggregates: &[&Aggregate], profile: Profile) -> BTreeSet<String> {
+    let own = host.zone.as_ref().map(Name::as_str);
+    let theirs = aggregates
+        .iter()
+        .filter_map(|aggregate| aggregate.metadata.get(ZONE_KEY));
+    let written = own.into_iter().chain(theirs.map(String::as_str));
+    match profile {
+        Profile::Legacy => written.flat_map(items).collect(),
+        Profile::Modern => written.map(str::to_owned).collect(),
+    }
+}
+
+fn items(value: &str) -> impl Iterator<Item = String> {
+    value.split(',').map(|item| item.trim().to_owned())
 }
 
 fn numbers(config: &SchedulerConfig, host: &Host, aggregates: &[&Aggregate]) -> AggregateNumbers {

@@ -1,7 +1,6 @@
 //! How many more servers of one kind a host takes, which hosts a zone has, and who refuses a server: questions of
 //! those who look ahead. Nothing is consumed.
 
-use super::aggregates::ZONE_KEY;
 use super::filters::{Filter, Rejection, reads_usage};
 use super::input::{Name, Request};
 use super::scheduler::{Scheduler, UnknownHost};
@@ -132,24 +131,16 @@ impl Scheduler {
         Ok(self.refuser(&ask).is_none())
     }
 
-    /// The hosts of each zone, as AvailabilityZoneFilter sees them: a host may be in several.
+    /// The hosts of each zone, those in none in the default one: a host may be in several.
     #[must_use]
     pub fn zones(&self) -> BTreeMap<Name, Vec<Name>> {
         let mut zones: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
         for (host, facts) in &self.world.fixed.hosts {
-            match facts.metadata.get(ZONE_KEY) {
-                Some(named) => {
-                    for zone in named {
-                        zones
-                            .entry(Name::from(zone.as_str()))
-                            .or_default()
-                            .push(host.clone());
-                    }
-                }
-                None => zones
-                    .entry(self.world.fixed.config.default_zone.clone())
-                    .or_default()
-                    .push(host.clone()),
+            let named = facts.zones.iter().map(|zone| Name::from(zone.as_str()));
+            let default = facts.zones.is_empty();
+            let default = default.then(|| self.world.fixed.config.default_zone.clone());
+            for zone in named.chain(default) {
+                zones.entry(zone).or_default().push(host.clone());
             }
         }
         zones

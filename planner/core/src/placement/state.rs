@@ -23,6 +23,8 @@ pub(crate) struct HostFacts {
     pub(crate) host: Host,
     /// Metadata of all its aggregates, its zone's included: key to values, split at commas and trimmed.
     pub(crate) metadata: BTreeMap<String, BTreeSet<String>>,
+    /// The zones it is in; none but the default one where it is empty.
+    pub(crate) zones: BTreeSet<String>,
     /// What they set for this host in numbers.
     pub(crate) aggregate: AggregateNumbers,
     /// The least of the ratios that the configured filters compare with.
@@ -202,7 +204,7 @@ impl World {
         let hosts: IndexMap<Name, HostFacts> = hosts
             .into_iter()
             .zip(by_host.hosts)
-            .map(|(host, (metadata, aggregate))| {
+            .map(|(host, of_host)| {
                 let limit = |plain, own: Ratio, of_aggregate, set: Ratio| {
                     let own_counts = asked(Filter::Placement) || asked(plain) || !asked(of_aggregate);
                     match (own_counts, asked(of_aggregate)) {
@@ -211,15 +213,16 @@ impl World {
                         (false, _) => set,
                     }
                 };
-                let (own, set) = (host.ratios, aggregate.ratios);
+                let (own, set) = (host.ratios, of_host.numbers.ratios);
                 let limits = Ratios {
                     cpu: limit(Filter::Core, own.cpu, Filter::AggregateCore, set.cpu),
                     ram: limit(Filter::Ram, own.ram, Filter::AggregateRam, set.ram),
                     disk: limit(Filter::Disk, own.disk, Filter::AggregateDisk, set.disk),
                 };
                 let facts = HostFacts {
-                    metadata,
-                    aggregate,
+                    metadata: of_host.metadata,
+                    zones: of_host.zones,
+                    aggregate: of_host.numbers,
                     limits,
                     host,
                 };

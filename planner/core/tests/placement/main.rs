@@ -12,3 +12,4 @@ mod random_fleet;
 mod scenario_shapes;
 mod text;
 mod versions;
+mod zones;

@@ -3,7 +3,6 @@
 //! Two things differ from the filters it replaced: a zone that no aggregate carries restricts nothing (the API is
 //! expected to have refused it), and an amount of zero is not asked for, so it fits an overcommitted host.
 
-use super::super::aggregates::ZONE_KEY;
 use super::{Ask, Rejection, availability_zone, core, disk, ram};
 
 pub(super) fn check(ask: &Ask<'_>) -> Result<(), Rejection> {
@@ -33,7 +32,7 @@ pub(super) fn check_facts(ask: &Ask<'_>) -> Result<(), Rejection> {
         .as_ref()
         .filter(|zone| ask.fixed.zones.contains(zone.as_str()))
     {
-        if !ask.facts.metadata.contains_key(ZONE_KEY) {
+        if ask.facts.zones.is_empty() {
             return Err(Rejection::Zone {
                 wanted: zone.clone(),
                 found: vec!["no zone".to_owned()],
