@@ -11,7 +11,8 @@ use super::eligibility::{Eligibility, Eligible, TraitsId};
 use super::filters::{Depends, Filter};
 use super::index::{Extreme, Index, Node, Room};
 use super::input::{Policy, Request};
-use super::state::{Ask, GroupIndex, HostAsk, HostIndex, Members, World};
+use super::members::Members;
+use super::state::{Ask, GroupIndex, HostAsk, HostIndex, World};
 use super::weighers::{Of, Scale, Span, Weigher};
 
 /// Trees kept at once: the memory they take is bounded, and a rebuild is no dearer than asking every host.

@@ -17,6 +17,7 @@ pub mod filters;
 mod index;
 mod input;
 mod matching;
+mod members;
 mod record;
 mod rooms;
 pub mod scenario;
