@@ -2,7 +2,7 @@
 
 use super::config::{Profile, SchedulerConfig};
 use super::input::{Aggregate, Host, Name, Ratio, Ratios};
-use super::matching::number;
+use super::numbers::{float, int};
 use super::weighers::Weigher;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -135,18 +135,18 @@ fn items(value: &str) -> impl Iterator<Item = String> {
 
 fn numbers(config: &SchedulerConfig, host: &Host, aggregates: &[&Aggregate]) -> AggregateNumbers {
     let ratio = |key, own: Ratio| {
-        let set = least(aggregates, key, number);
+        let set = least(aggregates, key, float);
         set.and_then(|set| Ratio::try_from(set).ok()).unwrap_or(own)
     };
     let [cpu, ram, disk] = RATIO_KEYS;
     let limit = |key, configured: u64| {
-        let set = least(aggregates, key, whole);
+        let set = least(aggregates, key, int);
         // Below zero nothing passes, as at zero.
         set.map_or(configured, |set| u64::try_from(set).unwrap_or(0))
     };
     let mut multipliers = [None; Weigher::COUNT];
     for weigher in Weigher::ALL {
-        let set = least(aggregates, weigher.row().metadata, number);
+        let set = least(aggregates, weigher.row().metadata, float);
         multipliers[weigher as usize] = set.filter(|set| set.is_finite());
     }
     AggregateNumbers {
@@ -159,10 +159,6 @@ fn numbers(config: &SchedulerConfig, host: &Host, aggregates: &[&Aggregate]) -> 
         max_io_ops: limit("max_io_ops_per_host", config.max_io_ops_per_host),
         multipliers,
     }
-}
-
-fn whole(text: &str) -> Option<i64> {
-    text.trim().parse().ok()
 }
 
 /// As Nova's `validate_num_values`: the least that the aggregates set, or nothing where one of them is no number.

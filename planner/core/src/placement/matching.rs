@@ -1,5 +1,6 @@
 //! Nova's operators of extra specs (`extra_specs_ops.match`), and the text Python makes of a value.
 
+use super::numbers::float;
 use serde_json::Value;
 
 /// Whether `value` meets `requirement`.
@@ -11,11 +12,11 @@ pub(crate) fn matches(value: &str, requirement: &str) -> bool {
     let Some(operator) = words.next() else {
         return value == requirement;
     };
-    let numeric =
-        |test: fn(f64, f64) -> bool, word: Option<&str>| match (number(value), word.and_then(number)) {
-            (Some(left), Some(right)) => test(left, right),
-            (Some(_) | None, None) | (None, Some(_)) => false,
-        };
+    let numeric = |test: fn(f64, f64) -> bool, word: Option<&str>| match (float(value), word.and_then(float))
+    {
+        (Some(left), Some(right)) => test(left, right),
+        (Some(_) | None, None) | (None, Some(_)) => false,
+    };
     let textual =
         |test: fn(&str, &str) -> bool, word: Option<&str>| word.is_some_and(|word| test(value, word));
     match operator {
@@ -47,28 +48,6 @@ fn python_split(text: &str) -> impl Iterator<Item = &str> {
 /// As Python's `str.isspace`: four separators are white space there and not in Unicode's property.
 pub(crate) fn is_python_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
-}
-
-/// As Python's `float(text)`.
-pub(crate) fn number(text: &str) -> Option<f64> {
-    let text = text.trim();
-    if !text.contains('_') {
-        return text.parse().ok();
-    }
-    let bytes = text.as_bytes();
-    let between_digits = bytes
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'_')
-        .all(|(at, _)| {
-            let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
-            at > 0 && digit(bytes.get(at - 1)) && digit(bytes.get(at + 1))
-        });
-    if between_digits {
-        text.replace('_', "").parse().ok()
-    } else {
-        None
-    }
 }
 
 /// As Python's `json.dumps(value)`: blanks behind separators, and only ASCII.
@@ -216,6 +195,8 @@ mod tests {
             ("1", ">= abc", false),
             ("1_000", "== 1000", true),
             ("1__0", "== 10", false),
+            ("\u{664}", ">= \u{663}", true),
+            ("\u{664}", "4", false),
             ("nan", "== nan", false),
             ("nan", "!= 1", true),
             ("inf", ">= 1e308", true),

@@ -18,6 +18,7 @@ mod index;
 mod input;
 mod matching;
 mod members;
+mod numbers;
 mod record;
 mod rooms;
 pub mod scenario;

@@ -1,7 +1,7 @@
 //! What a flavor's extra specs (and an image's properties) ask of cells and devices.
 
 use super::super::input::{Name, Needs, Resources};
-use super::super::matching::number;
+use super::super::numbers::{float, natural};
 use drover_numa::{CpuPolicy, GuestCell, PageSize, ThreadPolicy};
 use std::collections::BTreeMap;
 
@@ -88,11 +88,7 @@ fn devices(specs: &BTreeMap<String, String>) -> Result<Vec<(Name, u64)>, DemandE
     };
     let asked = value.split(',').map(|item| {
         let (alias, count) = item.split_once(':').unwrap_or((item, "1"));
-        let count: u64 = count
-            .trim()
-            .parse()
-            .map_err(|_| wrong(KEY, value, "write alias:number, separated by commas"))?;
-        let alias = alias.trim();
+        let (alias, count) = (alias.trim(), natural(count).unwrap_or(0));
         if alias.is_empty() || count == 0 || count > 1_000_000 {
             return Err(wrong(KEY, value, "write alias:number, separated by commas"));
         }
@@ -155,7 +151,7 @@ fn page_size(needs: &Needs) -> Result<Option<PageSize>, DemandError> {
             "g" | "gb" | "gib" => 1024.0 * 1024.0,
             _ => return Err(bad()),
         };
-        let size = number(digits).ok_or_else(bad)? * kib_per_unit;
+        let size = float(digits).ok_or_else(bad)? * kib_per_unit;
         if size.fract() == 0.0 && (1.0..1e12).contains(&size) {
             Ok(PageSize::Kib(size as u64))
         } else {
@@ -280,10 +276,8 @@ fn by_hand(
                 )
             };
             let (from, to) = range.split_once('-').unwrap_or((range, range));
-            let (from, to): (usize, usize) = (
-                from.trim().parse().map_err(|_| bad())?,
-                to.trim().parse().map_err(|_| bad())?,
-            );
+            let number = |text| natural(text).and_then(|number| usize::try_from(number).ok());
+            let (from, to) = (number(from).ok_or_else(bad)?, number(to).ok_or_else(bad)?);
             if from > to || to >= taken.len() {
                 return Err(bad());
             }
@@ -294,10 +288,7 @@ fn by_hand(
                 numbers.push(u32::try_from(number).map_err(|_| bad())?);
             }
         }
-        let mib: u64 = mib
-            .trim()
-            .parse()
-            .map_err(|_| wrong(memory_key, mib, "write MiB"))?;
+        let mib = natural(mib).ok_or_else(|| wrong(memory_key, mib, "write MiB"))?;
         sum = sum.saturating_add(mib);
         numbers.sort_unstable();
         cells.push(cell(numbers.len() as u64, numbers, mib));
