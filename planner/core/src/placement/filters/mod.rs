@@ -29,10 +29,11 @@ mod ram;
 mod rejection;
 mod retry;
 mod same_host;
+mod words;
 
 pub use hides::Hides;
-pub(crate) use rejection::{Effort, at_least_mib, human_mib, short};
 pub use rejection::{Rejection, Unmet};
+pub(crate) use words::{Effort, at_least_mib, human_mib, short};
 
 use super::input::Request;
 use super::state::Ask;
