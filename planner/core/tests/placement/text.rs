@@ -75,3 +75,55 @@ fn an_explanation_is_a_table_of_hosts_and_refusals() {
     none of 5 hosts passes ComputeCapabilitiesFilter (refused: AvailabilityZoneFilter 1, RamFilter 2, CoreFilter 2, ComputeCapabilitiesFilter 5, ServerGroupAntiAffinityFilter 1); it would fit with n5 meeting cpu_info:features "<all-in> aes avx2 and quite a lot of others", or one more host in nova with 8 GiB free, 10 GiB of disk, 4 vCPU, capabilities:cpu_info:features "<all-in> aes avx2 and quite a lot of others"
     "#);
 }
+
+#[test]
+fn a_remedy_named_only_the_first_of_what_a_host_lacks() {
+    let host = json!({"name": "n1", "vcpus": 8, "ram_mb": 8192, "disk_gb": 100, "cpu_ratio": 1.0, "ram_ratio": 1.0,
+                      "disk_ratio": 1.0, "stats": {"gpu": "t4", "site": "east"}, "hypervisor_version": 4_002_001,
+                      "supported_instances": [["x86_64", "kvm", "hvm"]]});
+    let server = json!({
+        "name": "s", "vcpus": 1, "ram_mb": 1024, "disk_gb": 10,
+        "extra_specs": {"capabilities:gpu": "a100", "capabilities:net": "s== 100g", "capabilities:site": "east",
+                        "aggregate_instance_extra_specs:ssd": "true", "aggregate_instance_extra_specs:tier": "gold"},
+        "image": {"hw_architecture": "aarch64", "img_hv_requested_version": ">=9.0", "os_distro": "arch",
+                  "os_type": "linux"},
+    });
+    let mut said = String::new();
+    for filter in [
+        "ComputeCapabilitiesFilter",
+        "AggregateInstanceExtraSpecsFilter",
+        "ImagePropertiesFilter",
+        "AggregateImagePropertiesIsolation",
+    ] {
+        let scenario = json!({
+            "format": "nova-scenario/1",
+            "config": {"filters": [filter]},
+            "hosts": [host],
+            "aggregates": [{"name": "a", "hosts": ["n1"],
+                            "metadata": {"os_distro": "debian,suse", "os_type": "windows", "tier": "silver"}}],
+            "servers": [server],
+        });
+        let scenario = Scenario::parse(&scenario.to_string()).expect("well-formed");
+        let placed = scenario.decide_batch(Profile::Legacy).expect("valid");
+        let conflict = placed.outcome.unplaced[0].conflict.as_ref().expect("one failure");
+        said.push_str(&format!("{}{}\n", placed.explanations[0], conflict.remedies[0]));
+    }
+    insta::assert_snapshot!(said, @r#"
+    s: no valid host among 1
+      n1  capability: gpu wants "a100", host has t4; net wants "s== 100g", host has
+            none
+    n1 meeting gpu "a100" and net "s== 100g"
+    s: no valid host among 1
+      n1  aggregate: ssd wants "true", host has none; tier wants "gold", host has
+            silver
+    n1 meeting ssd "true" and tier "gold"
+    s: no valid host among 1
+      n1  image: image wants "aarch64", host has x86_64 kvm hvm;
+            img_hv_requested_version wants ">=9.0", host has 4.2.1
+    n1 meeting image "aarch64" and img_hv_requested_version ">=9.0"
+    s: no valid host among 1
+      n1  image: image has os_distro "arch", aggregates allow debian, suse; os_type
+            "linux", aggregates allow windows
+    n1 in an aggregate for os_distro "arch" and os_type "linux"
+    "#);
+}

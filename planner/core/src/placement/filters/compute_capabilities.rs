@@ -12,30 +12,29 @@ const ADDRESS_BITS: &str = "hw:maxphysaddr_bits";
 
 pub(super) fn check(ask: &Ask<'_>) -> Result<(), Rejection> {
     let specs = &ask.request.needs.extra_specs;
-    if ask.fixed.config.profile == Profile::Modern
-        && let Some(bits) = specs.get(ADDRESS_BITS)
-    {
-        compare(ask, "cpu_info:maxphysaddr:bits", &format!(">= {bits}"))?;
-    }
-    for (key, requirement) in specs {
-        let Some(path) = path_of(&ask.facts.host, key) else {
-            continue;
-        };
-        compare(ask, path, requirement)?;
-    }
-    Ok(())
+    let bits = match ask.fixed.config.profile {
+        Profile::Legacy => None,
+        Profile::Modern => specs.get(ADDRESS_BITS),
+    };
+    let bits = bits.and_then(|bits| compare(ask, "cpu_info:maxphysaddr:bits", &format!(">= {bits}")));
+    let others = specs.iter().filter_map(|(key, requirement)| {
+        let path = path_of(&ask.facts.host, key)?;
+        compare(ask, path, requirement)
+    });
+    Unmet::none_of(bits.into_iter().chain(others), |unmet| Rejection::Capability {
+        unmet,
+    })
 }
 
-fn compare(ask: &Ask<'_>, path: &str, requirement: &str) -> Result<(), Rejection> {
+/// `None` where the host's fact meets the requirement.
+fn compare(ask: &Ask<'_>, path: &str, requirement: &str) -> Option<Unmet> {
     let found = look_up(ask, path).map(|value| python_text(&value));
-    if found.as_deref().is_some_and(|found| matches(found, requirement)) {
-        return Ok(());
-    }
-    Err(Rejection::Capability(Unmet {
+    let met = found.as_deref().is_some_and(|found| matches(found, requirement));
+    (!met).then(|| Unmet {
         key: path.to_owned(),
         wanted: requirement.to_owned(),
         found: found.into_iter().collect(),
-    }))
+    })
 }
 
 /// The path to look up, or `None` when the key is not this filter's business.

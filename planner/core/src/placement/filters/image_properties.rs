@@ -25,36 +25,42 @@ pub(super) fn check(ask: &Ask<'_>) -> Result<(), Rejection> {
         return Ok(());
     }
     let host = &ask.facts.host;
-    if !host
-        .supported
+    let unmet = kind(&host.supported, &wanted).into_iter();
+    let version =
+        version.and_then(|(text, predicates)| other_version(host.hypervisor.version, text, &predicates));
+    Unmet::none_of(unmet.chain(version), |unmet| Rejection::Image { unmet })
+}
+
+/// `None` where one combination has all that is wanted.
+fn kind(supported: &[Supported], wanted: &[String]) -> Option<Unmet> {
+    if supported
         .iter()
-        .any(|combination| contains_all(combination, &wanted))
+        .any(|combination| contains_all(combination, wanted))
     {
-        return Err(Rejection::Image(Unmet {
-            key: "image".to_owned(),
-            wanted: wanted.join(" "),
-            found: host
-                .supported
-                .iter()
-                .map(
-                    |Supported {
-                         arch,
-                         hypervisor,
-                         vm_mode,
-                     }| format!("{arch} {hypervisor} {vm_mode}"),
-                )
-                .collect(),
-        }));
+        return None;
     }
-    let found = host.hypervisor.version;
-    match version {
-        Some((text, predicates)) if found != 0 && !predicates.met_by(found) => Err(Rejection::Image(Unmet {
-            key: VERSION.to_owned(),
-            wanted: text.to_owned(),
-            found: vec![versions::text(found)],
-        })),
-        Some(_) | None => Ok(()),
-    }
+    let words = |combination: &Supported| {
+        let Supported {
+            arch,
+            hypervisor,
+            vm_mode,
+        } = combination;
+        format!("{arch} {hypervisor} {vm_mode}")
+    };
+    Some(Unmet {
+        key: "image".to_owned(),
+        wanted: wanted.join(" "),
+        found: supported.iter().map(words).collect(),
+    })
+}
+
+/// `None` where the host's version is one of those asked for, or unknown.
+fn other_version(version: u64, asked: &str, predicates: &Predicates) -> Option<Unmet> {
+    (version != 0 && !predicates.met_by(version)).then(|| Unmet {
+        key: VERSION.to_owned(),
+        wanted: asked.to_owned(),
+        found: vec![versions::text(version)],
+    })
 }
 
 /// Nova takes no image whose predicates cannot be read, whatever else it names.

@@ -1,7 +1,7 @@
 //! The filters: which hosts may hold a server.
 //!
 //! To add one: a file with one `check` function, a variant of [`Rejection`] that carries the numbers (with its words
-//! beside it), and a row in the table below.
+//! in `words`), and a row in the table below.
 
 mod aggregate_extra_specs;
 mod aggregate_flavors;

@@ -17,6 +17,21 @@ pub struct Unmet {
     pub found: Vec<String>,
 }
 
+impl Unmet {
+    /// `Ok` where every part is met; all that are not are told, as one filter's answer.
+    pub(super) fn none_of(
+        unmet: impl Iterator<Item = Self>,
+        refuse: impl FnOnce(Vec<Self>) -> Rejection,
+    ) -> Result<(), Rejection> {
+        let unmet: Vec<Self> = unmet.collect();
+        if unmet.is_empty() {
+            Ok(())
+        } else {
+            Err(refuse(unmet))
+        }
+    }
+}
+
 /// Why a filter refused a host.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
@@ -67,12 +82,21 @@ pub enum Rejection {
     Disabled,
     /// Its agent did not answer.
     Down,
-    /// A fact of the host does not meet an extra spec.
-    Capability(Unmet),
-    /// No value of the host's aggregates meets an extra spec.
-    AggregateSpec(Unmet),
+    /// Facts of the host do not meet extra specs.
+    Capability {
+        /// All that is not met.
+        unmet: Vec<Unmet>,
+    },
+    /// No value of the host's aggregates meets some extra specs.
+    AggregateSpec {
+        /// All that is not met.
+        unmet: Vec<Unmet>,
+    },
     /// It cannot run what the image needs.
-    Image(Unmet),
+    Image {
+        /// All that is not met.
+        unmet: Vec<Unmet>,
+    },
     /// The versions that the image asks for cannot be read.
     UnreadableVersion {
         /// What is written there.
@@ -134,7 +158,10 @@ pub enum Rejection {
         found: Option<IpAddr>,
     },
     /// The host's aggregates do not allow what the image sets.
-    AggregateImage(Unmet),
+    AggregateImage {
+        /// All that is not met.
+        unmet: Vec<Unmet>,
+    },
     /// The host's aggregates are for other projects.
     Tenant {
         /// The request's; empty for none.

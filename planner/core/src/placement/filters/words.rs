@@ -143,6 +143,17 @@ fn listed<T: fmt::Display>(names: &[T]) -> String {
     names.join(", ")
 }
 
+fn each(unmet: &[Unmet], between: &str, words: impl Fn(&Unmet) -> String) -> String {
+    let each: Vec<String> = unmet.iter().map(words).collect();
+    each.join(between)
+}
+
+impl Unmet {
+    fn asked(&self) -> String {
+        format!("{} {:?}", self.key, self.wanted)
+    }
+}
+
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} wants {:?}, ", self.key, self.wanted)?;
@@ -193,9 +204,9 @@ impl Rejection {
                 Effort::Switch(0),
             ),
             Self::Down => words("down".to_owned(), format!("{host} up"), Effort::Switch(0)),
-            Self::Capability(unmet) | Self::AggregateSpec(unmet) | Self::Image(unmet) => words(
-                unmet.to_string(),
-                format!("{host} meeting {} {:?}", unmet.key, unmet.wanted),
+            Self::Capability { unmet } | Self::AggregateSpec { unmet } | Self::Image { unmet } => words(
+                each(unmet, "; ", ToString::to_string),
+                format!("{host} meeting {}", each(unmet, " and ", Unmet::asked)),
                 Effort::Change,
             ),
             Self::UnreadableVersion { wanted } => words(
@@ -262,16 +273,20 @@ impl Rejection {
                     Effort::Change,
                 )
             }
-            Self::AggregateImage(unmet) => words(
-                format!(
-                    "image has {} {:?}, aggregates allow {}",
-                    unmet.key,
-                    unmet.wanted,
-                    listed(&unmet.found)
-                ),
-                format!("{host} in an aggregate for {} {:?}", unmet.key, unmet.wanted),
-                Effort::Regroup,
-            ),
+            Self::AggregateImage { unmet } => {
+                let why = |unmet: &Unmet| {
+                    let Unmet { key, wanted, found } = unmet;
+                    format!("{key} {wanted:?}, aggregates allow {}", listed(found))
+                };
+                words(
+                    format!("image has {}", each(unmet, "; ", why)),
+                    format!(
+                        "{host} in an aggregate for {}",
+                        each(unmet, " and ", Unmet::asked)
+                    ),
+                    Effort::Regroup,
+                )
+            }
             Self::Tenant { project } => words(
                 format!("kept for other projects than {:?}", project.as_str()),
                 format!("{host} in an aggregate for project {:?}", project.as_str()),
