@@ -49,5 +49,6 @@ pub(crate) use rooms::HostDevices;
 pub use rooms::{HostRoom, Promised};
 pub use scheduler::{Scheduler, UnknownHost};
 pub use text::paragraph;
+pub(crate) use text::{NAMED, grouped, names};
 pub use validate::{InputError, InputErrors};
 pub use weighers::Weigher;

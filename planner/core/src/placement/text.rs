@@ -112,6 +112,32 @@ fn rows(f: &mut fmt::Formatter<'_>, name: &str, width: usize, lines: &[String]) 
     Ok(())
 }
 
+/// So many names of which the same is said all stand there.
+pub(crate) const NAMED: usize = 4;
+
+/// A few names, or the first, the last and how many.
+pub(crate) fn names<T: fmt::Display>(names: &[T]) -> String {
+    match names {
+        [first, .., last] if names.len() > NAMED => {
+            format!("{first} … {last} ({} in all)", grouped(names.len()))
+        }
+        few => few.iter().map(T::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// A number with commas between thousands: "10,000".
+pub(crate) fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// One line of text as lines of 80 columns at most, those behind the first indented by four.
 #[must_use]
 pub fn paragraph(line: &str) -> String {
@@ -133,4 +159,17 @@ fn wrapped(line: &str, room: usize) -> Vec<String> {
         }
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names() {
+        let texts: Vec<String> = [0, 999, 1000, 10_000, 1_234_567].map(grouped).into();
+        assert_eq!(texts, ["0", "999", "1,000", "10,000", "1,234,567"]);
+        assert_eq!(names(&["a", "b", "c", "d"]), "a, b, c, d");
+        assert_eq!(names(&[1; 2000]), "1 … 1 (2,000 in all)");
+    }
 }

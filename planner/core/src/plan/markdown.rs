@@ -1,9 +1,12 @@
 //! The plan as a comment of a pull request: what changes in a table, the rest folded away.
 
 use super::action::ActionKind;
+use super::blocked::together;
 use super::change::{Change, ChangeKind, changes, cost};
 use super::text::{Style, counts_in_words, render};
-use super::types::{Plan, PlanMode};
+use super::types::{Blocked, Plan, PlanMode};
+use crate::placement::names;
+use drover_types::Address;
 
 /// So many changes have a row; what follows is counted.
 const ROWS: usize = 40;
@@ -118,10 +121,14 @@ fn warnings(out: &mut String, plan: &Plan) {
     for host in plan.unobserved.iter().filter(|host| !host.accepted) {
         lines.push(format!("host `{}` could not be looked at", host.host));
     }
-    for blocked in &plan.blocked {
+    let alike = |one: &Blocked, other: &Blocked| (&one.verb, &one.hint) == (&other.verb, &other.hint);
+    for (blocked, addresses) in together(&plan.blocked, alike) {
+        let code = |address: &&Address| format!("`{}`", cell(&address.to_string()));
+        let addresses: Vec<String> = addresses.iter().map(code).collect();
         lines.push(format!(
-            "`{}` is blocked ({}): {}",
-            cell(&blocked.address.to_string()),
+            "{} {} blocked ({}): {}",
+            names(&addresses),
+            if addresses.len() == 1 { "is" } else { "are" },
             blocked.verb,
             cell(&blocked.hint)
         ));

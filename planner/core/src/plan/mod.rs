@@ -6,6 +6,7 @@
 mod action;
 pub mod ahead;
 mod balance;
+mod blocked;
 mod build;
 pub mod change;
 mod checks;

@@ -98,6 +98,37 @@ fn ten_thousand_servers_for_two_hosts_are_refused_briefly() {
 }
 
 #[test]
+fn what_would_help_was_said_for_each_of_several_that_are_alike() {
+    let hosts = ["n1", "n2"];
+    let mut fleet = with_hosts(desired(), &hosts);
+    for (at, memory_mib) in [("a", 9000), ("b", 7000), ("c", 9000), ("d", 7000)] {
+        fleet = of_memory(fleet, &format!("server.{at}"), memory_mib);
+    }
+    let plan = plan_of(&fleet, &observed(&hosts));
+    assert_eq!(plan.blocked.len(), 4);
+    let headlines = |text: &str, of: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains(of));
+        lines.map(str::to_owned).collect()
+    };
+    let text = render(&plan, Style::PLAIN);
+    assert_eq!(
+        headlines(&text, "cannot be"),
+        [
+            "  ! server.a, server.c cannot be created (declared and not there yet)",
+            "  ! server.b, server.d cannot be created (declared and not there yet)"
+        ]
+    );
+    assert_eq!(headlines(&text, "hint: ").len(), 2);
+    let markdown = crate::plan::render_markdown(&plan);
+    let blocked = headlines(&markdown, "are blocked (create): it would fit with");
+    assert!(
+        blocked[0].starts_with("- :warning: `server.a`, `server.c` are"),
+        "{markdown}"
+    );
+    assert_eq!(blocked.len(), 2, "{markdown}");
+}
+
+#[test]
 fn aggregates_are_recorded_and_read_by_filters() {
     let hosts = ["n1", "n2", "n3"];
     let mut fleet = with_hosts(desired(), &hosts);

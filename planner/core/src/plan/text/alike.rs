@@ -4,8 +4,9 @@ use super::super::action::ActionKind;
 use super::super::change::{Change, ChangeKind, copied, cost};
 use super::super::types::Plan;
 use super::block::{new_host, new_place, what_happens, why};
-use super::layout::{Page, grouped, plural};
+use super::layout::{Page, plural};
 use super::rows::{self, Row, Rows};
+use crate::placement::grouped;
 use drover_types::{Address, HostName, InstanceKey, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 

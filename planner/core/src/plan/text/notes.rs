@@ -1,15 +1,14 @@
 //! What stands around the changes: what is blocked, what is left aside.
 
+use super::super::blocked::together;
 use super::super::types::{Blocked, BlockedBy, HostRejection, Plan};
 use super::Warnings;
-use super::layout::{Page, grouped, plural};
-use drover_types::Address;
+use super::layout::{Page, plural};
+use crate::placement::{NAMED, grouped, names};
 use std::collections::BTreeMap;
 
 /// Of longer lists only this many are shown.
 pub(super) const SHOWN: usize = 50;
-/// So many addresses of which the same is said are all named.
-const LISTED: usize = 4;
 /// So many hosts that turned a server away are all named.
 const HOSTS: usize = 12;
 
@@ -28,25 +27,18 @@ pub(super) fn blocked(page: &mut Page, plan: &Plan) {
     }
     page.gap();
     page.bold("Blocked, and left as it is:");
-    let mut alike: Vec<(&Blocked, Vec<&Address>)> = Vec::new();
-    for blocked in &plan.blocked {
-        match alike.last_mut() {
-            Some((first, addresses)) if are_alike(first, blocked) && page.most(1) == 1 => {
-                addresses.push(&blocked.address);
-            }
-            Some(_) | None => alike.push((blocked, vec![&blocked.address])),
-        }
-    }
+    let short = page.most(1) == 1;
+    let alike = together(&plan.blocked, |one, other| short && are_alike(one, other));
     for (blocked, addresses) in alike.iter().take(page.most(SHOWN)) {
         page.gap();
         let headline = format!(
             "{} cannot be {} ({})",
-            listed(addresses),
+            names(addresses),
             done(&blocked.verb),
             blocked.why
         );
         page.wrapped_in(page.style.remove, "  ! ", &headline);
-        page.shortened |= addresses.len() > LISTED;
+        page.shortened |= addresses.len() > NAMED;
         match &blocked.by {
             BlockedBy::NoHost { rejections, conflict } => {
                 page.line(if rejections.is_empty() {
@@ -106,16 +98,6 @@ pub(super) fn blocked(page: &mut Page, plan: &Plan) {
 /// Whether the same may be said of both.
 fn are_alike(one: &Blocked, other: &Blocked) -> bool {
     (&one.verb, &one.why, &one.by, &one.hint) == (&other.verb, &other.why, &other.by, &other.hint)
-}
-
-/// A few addresses, or the first, the last and how many.
-fn listed(addresses: &[&Address]) -> String {
-    match addresses {
-        [first, .., last] if addresses.len() > LISTED => {
-            format!("{first} … {last} ({} in all)", grouped(addresses.len()))
-        }
-        few => few.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-    }
 }
 
 /// Each host that cannot take it; where they are many, each filter with how many it turned away.

@@ -1,8 +1,9 @@
 //! Outputs that change: on one line where they fit, else element by element, what stays left out.
 
 use super::super::types::{OutputChange, OutputValue, Plan};
-use super::layout::{Page, WIDTH, grouped};
+use super::layout::{Page, WIDTH};
 use super::value::{HIDDEN, key, value};
+use crate::placement::grouped;
 use serde_json::Value;
 
 /// So many elements of one list or map are shown on each side of a change.
