@@ -2,7 +2,7 @@
 
 use drover_core::placement::Profile;
 use drover_core::placement::scenario::Scenario;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn an_explanation_is_a_table_of_hosts_and_refusals() {
@@ -126,4 +126,25 @@ fn a_remedy_named_only_the_first_of_what_a_host_lacks() {
             "linux", aggregates allow windows
     n1 in an aggregate for os_distro "arch" and os_type "linux"
     "#);
+}
+
+#[test]
+fn each_of_many_alike_servers_had_a_line_with_the_same_words() {
+    let host = |name: &str| {
+        json!({"name": name, "vcpus": 8, "ram_mb": 4096, "disk_gb": 100, "cpu_ratio": 1.0, "ram_ratio": 1.0,
+               "disk_ratio": 1.0})
+    };
+    let server = |name: &str, ram_mb: u64| json!({"name": name, "vcpus": 1, "ram_mb": ram_mb, "disk_gb": 1});
+    let large = (0..5).map(|number| server(&format!("large-{number}"), 6144));
+    let mut servers: Vec<Value> = vec![server("fits", 512), server("vast-0", 8192)];
+    servers.extend(large.chain([server("vast-1", 8192)]));
+    let scenario = json!({"format": "nova-scenario/1", "config": {"filters": ["RamFilter"]},
+                          "hosts": [host("n1"), host("n2")], "servers": servers});
+    let scenario = Scenario::parse(&scenario.to_string()).expect("well-formed");
+    let placed = scenario.decide_batch(Profile::Legacy).expect("valid");
+    insta::assert_snapshot!(placed.outcome.report().join("\n"), @"
+    1 of 8 servers placed, in the order given.
+    vast-0, vast-1: even without the other servers of the batch none of 2 hosts passes RamFilter (refused: RamFilter 2); it would fit with a host of at least 8 GiB, where n1 has 4 GiB, or one more host with 8 GiB free, 1 GiB of disk, 1 vCPU
+    large-0 … large-4 (5 in all): even without the other servers of the batch none of 2 hosts passes RamFilter (refused: RamFilter 2); it would fit with a host of at least 6 GiB, where n1 has 4 GiB, or one more host with 6 GiB free, 1 GiB of disk, 1 vCPU
+    ");
 }

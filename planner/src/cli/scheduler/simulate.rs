@@ -6,7 +6,7 @@ use super::super::output::Output;
 use super::super::table::table;
 use clap::{Args, ValueEnum};
 use drover_core::placement::scenario::{Scenario, ScenarioError};
-use drover_core::placement::{BatchOutcome, DecisionRecord, Explanation, Method, Profile, paragraph};
+use drover_core::placement::{BatchOutcome, DecisionRecord, Explanation, Profile, paragraph};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -161,38 +161,9 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// What became of a batch as a whole, and of each server that found no host.
+/// What became of a batch as a whole, and of the servers that found no host.
 fn told(outcome: &BatchOutcome) -> String {
-    let (placed, all) = (outcome.order.len(), outcome.placements.len());
-    let method = match &outcome.method {
-        Method::Greedy => "in the order given".to_owned(),
-        Method::Order { order } => format!("in another order ({order})"),
-        Method::Search { steps, proven: true } => {
-            format!("arranged by a search of {steps} steps; it is proven that no more fit")
-        }
-        Method::Search { steps, proven: false } => format!("arranged by a search of {steps} steps"),
-    };
-    let mut lines = vec![format!("{placed} of {all} servers placed, {method}.")];
-    if outcome.greedy_placed != placed {
-        lines.push(format!(
-            "In the order given, one after another, {} would have found a host.",
-            outcome.greedy_placed
-        ));
-    }
-    for unplaced in &outcome.unplaced {
-        let why = match &unplaced.conflict {
-            Some(conflict) if unplaced.even_alone => {
-                format!("even without the other servers of the batch {conflict}")
-            }
-            Some(conflict) => conflict.to_string(),
-            None => "no host is left for it; too many fail in other ways to look at each (simulate it without the \
-                     others to see why)"
-                .to_owned(),
-        };
-        let instead = unplaced.given_up_for.as_ref();
-        let instead = instead.map_or_else(String::new, |given_up_for| format!("; {given_up_for}"));
-        lines.push(format!("{}: {why}{instead}", unplaced.server));
-    }
+    let lines = outcome.report();
     let lines: Vec<String> = lines.iter().map(|line| paragraph(&plain(line))).collect();
     format!("\n{}", lines.join("\n"))
 }

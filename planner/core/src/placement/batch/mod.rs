@@ -10,6 +10,7 @@ mod conflict;
 mod exact;
 mod improve;
 mod orders;
+mod report;
 
 pub(crate) use conflict::conflict;
 pub use conflict::{Conflict, Remedy};

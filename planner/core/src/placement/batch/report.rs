@@ -1,0 +1,62 @@
+//! A batch for people: how it was placed, and why servers are left without a host.
+
+use super::super::input::Name;
+use super::super::text::names;
+use super::{BatchOutcome, Method, Unplaced};
+use indexmap::IndexMap;
+
+impl BatchOutcome {
+    /// A line for the batch as a whole, and one for each reason why servers found no host, with all of them.
+    #[must_use]
+    pub fn report(&self) -> Vec<String> {
+        let (placed, all) = (self.order.len(), self.placements.len());
+        let mut lines = vec![format!(
+            "{placed} of {all} servers placed, {}.",
+            self.method.words()
+        )];
+        if self.greedy_placed != placed {
+            lines.push(format!(
+                "In the order given, one after another, {} would have found a host.",
+                self.greedy_placed
+            ));
+        }
+        let mut alike: IndexMap<String, Vec<&Name>> = IndexMap::new();
+        for unplaced in &self.unplaced {
+            alike.entry(unplaced.why()).or_default().push(&unplaced.server);
+        }
+        let reasons = alike
+            .iter()
+            .map(|(why, servers)| format!("{}: {why}", names(servers)));
+        lines.extend(reasons);
+        lines
+    }
+}
+
+impl Method {
+    fn words(&self) -> String {
+        match self {
+            Self::Greedy => "in the order given".to_owned(),
+            Self::Order { order } => format!("in another order ({order})"),
+            Self::Search { steps, proven: true } => {
+                format!("arranged by a search of {steps} steps; it is proven that no more fit")
+            }
+            Self::Search { steps, proven: false } => format!("arranged by a search of {steps} steps"),
+        }
+    }
+}
+
+impl Unplaced {
+    fn why(&self) -> String {
+        let why = match &self.conflict {
+            Some(conflict) if self.even_alone => {
+                format!("even without the other servers of the batch {conflict}")
+            }
+            Some(conflict) => conflict.to_string(),
+            None => "no host is left".to_owned(),
+        };
+        match &self.given_up_for {
+            Some(given_up_for) => format!("{why}; {given_up_for}"),
+            None => why,
+        }
+    }
+}
