@@ -72,7 +72,7 @@ pub enum InputError {
     Unknown {
         /// Where it was named.
         place: String,
-        /// filter, weigher, policy, group or host.
+        /// filter, weigher, policy, group, host or server.
         kind: &'static str,
         /// What was written.
         name: String,
@@ -100,6 +100,18 @@ pub enum InputError {
         /// What is supported.
         only: i64,
     },
+}
+
+impl InputError {
+    /// A reference to nobody; of the many names that a fleet may have none is looked for that is near.
+    pub(crate) fn unknown(place: String, kind: &'static str, name: &Name) -> Self {
+        Self::Unknown {
+            place,
+            kind,
+            name: name.to_string(),
+            hint: Hint(None),
+        }
+    }
 }
 
 /// The nearest known word, shown as a question.
@@ -235,12 +247,8 @@ pub(crate) fn world(
     let known: BTreeSet<&Name> = hosts.iter().map(|host| &host.name).collect();
     for aggregate in aggregates {
         for name in aggregate.hosts.iter().filter(|name| !known.contains(name)) {
-            errors.0.push(InputError::Unknown {
-                place: format!("aggregate {:?}", aggregate.name),
-                kind: "host",
-                name: name.to_string(),
-                hint: Hint(None),
-            });
+            let place = format!("aggregate {:?}", aggregate.name);
+            errors.0.push(InputError::unknown(place, "host", name));
         }
     }
     for group in groups.iter().filter(|group| group.max_per_host == 0) {
@@ -261,12 +269,8 @@ pub(crate) fn requests(requests: &[Request], is_group: impl Fn(&Name) -> bool) -
             &request.wants,
         );
         if let Some(group) = request.group.as_ref().filter(|group| !is_group(group)) {
-            errors.0.push(InputError::Unknown {
-                place: format!("server {:?}", request.name),
-                kind: "group",
-                name: group.to_string(),
-                hint: Hint(None),
-            });
+            let place = format!("server {:?}", request.name);
+            errors.0.push(InputError::unknown(place, "group", group));
         }
     }
     errors.into_result()

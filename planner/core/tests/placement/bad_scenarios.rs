@@ -54,6 +54,31 @@ fn every_mistake_is_reported_at_once() {
 }
 
 #[test]
+fn hosts_and_servers_that_do_not_exist_were_passed_over() {
+    let mut full = host("n1");
+    full["instances"] = json!([{"name": "old"}]);
+    let mut scenario = json!({
+        "format": "nova-scenario/1",
+        "config": {"filters": [], "isolated_hosts": ["n1", "n8"]},
+        "hosts": [full],
+        "servers": [
+            {"name": "a", "vcpus": 1, "ram_mb": 1, "disk_gb": 0, "tried_hosts": ["n1", "n9"],
+             "same_host": ["old", "b", "odl"]},
+            {"name": "b", "vcpus": 1, "ram_mb": 1, "disk_gb": 0, "different_host": ["a", "old", "n1"], "group": "g"},
+        ],
+    });
+    insta::assert_snapshot!(mistakes(&scenario).join("\n"), @r#"
+    config.isolated_hosts: unknown host "n8"
+    server "a": tried_hosts: unknown host "n9"
+    server "a": same_host: unknown server "odl"
+    server "b": different_host: unknown server "n1"
+    server "b": unknown group "g"
+    "#);
+    scenario["hosts"][0]["instances"][0]["name"] = json!("odl");
+    assert_eq!(mistakes(&scenario).len(), 6);
+}
+
+#[test]
 fn another_format_is_named() {
     let scenario =
         json!({"format": "nova-scenario/2", "config": {"filters": []}, "hosts": [], "servers": []});

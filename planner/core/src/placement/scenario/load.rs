@@ -12,7 +12,7 @@ use super::super::validate::{self, Hint, InputError, InputErrors};
 use super::super::weighers::Weigher;
 use super::{
     Scenario, ScenarioAggregate, ScenarioAlias, ScenarioCell, ScenarioConfig, ScenarioDevices, ScenarioGroup,
-    ScenarioHost, ScenarioServer,
+    ScenarioHost, ScenarioServer, names,
 };
 use drover_types::{PciError, PciId, PciKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,16 +40,7 @@ pub(super) fn load(scenario: &Scenario, profile: Profile) -> Result<(Scheduler, 
         }
     }
     let declared: BTreeSet<&Name> = scenario.groups.iter().map(|group| &group.name).collect();
-    for host in &scenario.hosts {
-        for instance in &host.instances {
-            if let Some(group) = instance.group.as_ref().filter(|group| !declared.contains(group)) {
-                errors.0.push(InputError::Shape {
-                    place: format!("host {:?}: instance {:?}:", host.name, instance.name),
-                    problem: format!("group {group:?} is not declared"),
-                });
-            }
-        }
-    }
+    names::check(scenario, &mut errors);
     let more = [
         validate::world(&config, &hosts, &aggregates, &groups).err(),
         validate::requests(&requests, |name| declared.contains(name)).err(),

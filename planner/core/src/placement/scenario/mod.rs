@@ -4,6 +4,7 @@
 //! stops at the first mistake: each is reported with its place.
 
 mod load;
+mod names;
 mod read;
 mod shape;
 mod write;
