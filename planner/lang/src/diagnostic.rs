@@ -6,7 +6,7 @@ mod suggest;
 
 pub use json::{DiagnosticJson, RangeJson, SnippetJson, ValueJson};
 pub use render::Style;
-pub(crate) use suggest::did_you_mean;
+pub(crate) use suggest::{MOST as MOST_COMPARED, did_you_mean};
 
 use crate::source::Span;
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! What aggregates say about each host: texts for filters to compare, and numbers that stand for a setting.
 
-use super::config::{Profile, SchedulerConfig};
+use super::config::{Profile, SchedulerConfig, Weights};
 use super::input::{Aggregate, Host, Name, Ratio, Ratios};
 use super::numbers::{float, int};
 use super::weighers::Weigher;
@@ -15,6 +15,9 @@ pub(crate) const RATIO_KEYS: [&str; 3] = [
     "ram_allocation_ratio",
     "disk_allocation_ratio",
 ];
+
+/// Metadata keys of limits.
+pub(crate) const LIMIT_KEYS: [&str; 2] = ["max_instances_per_host", "max_io_ops_per_host"];
 
 /// What a host's aggregates set, or what is configured where they set nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -155,9 +158,43 @@ fn numbers(config: &SchedulerConfig, host: &Host, aggregates: &[&Aggregate]) -> 
             ram: ratio(ram, host.ratios.ram),
             disk: ratio(disk, host.ratios.disk),
         },
-        max_instances: limit("max_instances_per_host", config.max_instances_per_host),
-        max_io_ops: limit("max_io_ops_per_host", config.max_io_ops_per_host),
+        max_instances: limit(LIMIT_KEYS[0], config.max_instances_per_host),
+        max_io_ops: limit(LIMIT_KEYS[1], config.max_io_ops_per_host),
         multipliers,
+    }
+}
+
+/// Why metadata cannot stand for the setting that its key is for. Nova takes the setting itself for what is no number,
+/// and counts with any number.
+pub(crate) fn flaw_of_metadata(key: &str, text: &str) -> Option<String> {
+    let number = float(text);
+    if RATIO_KEYS.contains(&key) {
+        let ratio = number.and_then(|number| Ratio::try_from(number).ok());
+        return ratio
+            .is_none()
+            .then(|| "a ratio must be above 0 and at most 1000000".to_owned());
+    }
+    if LIMIT_KEYS.contains(&key) {
+        let limit = int(text).filter(|limit| *limit >= 0);
+        return limit
+            .is_none()
+            .then(|| "it must be a whole number from 0".to_owned());
+    }
+    if Weigher::ALL.iter().any(|weigher| weigher.row().metadata == key) {
+        let multiplier = number.filter(|number| Weights::ALLOWED.contains(number));
+        return multiplier
+            .is_none()
+            .then(|| "a multiplier must be a number between -1e9 and 1e9".to_owned());
+    }
+    None
+}
+
+/// Whether Nova would count with it.
+pub(crate) fn is_number(key: &str, text: &str) -> bool {
+    if LIMIT_KEYS.contains(&key) {
+        int(text).is_some()
+    } else {
+        float(text).is_some()
     }
 }
 

@@ -40,6 +40,29 @@ pub(crate) fn matches(value: &str, requirement: &str) -> bool {
     }
 }
 
+const OPERATORS: &str = "=, ==, !=, >=, <=, s==, s!=, s<, s<=, s>, s>=, <in>, <all-in> and <or>";
+
+/// Why nothing meets a requirement, or none but the very same text that looks like an operator and is none.
+pub(crate) fn flaw_of_requirement(requirement: &str) -> Option<String> {
+    let mut words = python_split(requirement);
+    let operator = words.next()?;
+    let behind = words.next();
+    match operator {
+        "=" | ">=" | "==" | "!=" | "<=" => match behind {
+            Some(word) if float(word).is_some() => None,
+            Some(word) => Some(format!("{operator} compares numbers, and {word:?} is none")),
+            None => Some(format!("{operator} needs a number behind it")),
+        },
+        "s==" | "s!=" | "s<" | "s<=" | "s>" | "s>=" | "<in>" | "<all-in>" | "<or>" => behind
+            .is_none()
+            .then(|| format!("{operator} needs a word behind it")),
+        _ => {
+            let looks_so = operator.chars().all(|sign| "<>=!~".contains(sign)) && behind.is_some();
+            looks_so.then(|| format!("{operator} is no operator; there are {OPERATORS}"))
+        }
+    }
+}
+
 /// As Python's `text.split()`.
 fn python_split(text: &str) -> impl Iterator<Item = &str> {
     text.split(is_python_space).filter(|word| !word.is_empty())

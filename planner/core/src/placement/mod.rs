@@ -30,6 +30,7 @@ mod validate;
 mod versions;
 pub mod weighers;
 
+pub(crate) use aggregates::flaw_of_metadata;
 pub use batch::{BatchOutcome, Conflict, Gain, GivenUp, Method, Remedy, Unplaced};
 pub use config::{Isolation, Metrics, Profile, SchedulerConfig, Weights};
 pub use devices::{
@@ -44,6 +45,7 @@ pub use input::{
     Aggregate, Group, Host, Hypervisor, ImageProperties, Name, Needs, Network, Policy, Ratio, RatioError,
     Ratios, Request, Resident, Resources, Supported,
 };
+pub(crate) use matching::flaw_of_requirement;
 pub use record::{BatchPart, BatchRecord, DecisionRecord};
 pub(crate) use rooms::HostDevices;
 pub use rooms::{HostRoom, Promised};
@@ -51,4 +53,5 @@ pub use scheduler::{Scheduler, UnknownHost};
 pub use text::paragraph;
 pub(crate) use text::{NAMED, grouped, names};
 pub use validate::{InputError, InputErrors};
+pub(crate) use versions::flaw_of_versions;
 pub use weighers::Weigher;

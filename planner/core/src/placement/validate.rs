@@ -1,5 +1,6 @@
 //! What a scheduler refuses to start with: every mistake is reported, not only the first.
 
+use super::aggregates::{LIMIT_KEYS, flaw_of_metadata, is_number};
 use super::config::{SchedulerConfig, Weights};
 use super::input::{Aggregate, Group, Host, Name, Request, Resources};
 use super::weighers::Weigher;
@@ -58,6 +59,18 @@ pub enum InputError {
         field: &'static str,
         /// What was given.
         value: f64,
+    },
+    /// A number in an aggregate's metadata that its setting cannot have.
+    #[error("aggregate {aggregate:?}: {key} is {value:?}; {problem}")]
+    Metadata {
+        /// The aggregate.
+        aggregate: Name,
+        /// The key.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What it must be.
+        problem: String,
     },
     /// A multiplier that is not finite.
     #[error("weight {weigher} has multiplier {value:?}; it must be a number between -1e9 and 1e9")]
@@ -249,6 +262,21 @@ pub(crate) fn world(
         for name in aggregate.hosts.iter().filter(|name| !known.contains(name)) {
             let place = format!("aggregate {:?}", aggregate.name);
             errors.0.push(InputError::unknown(place, "host", name));
+        }
+        // What is no number stands for nothing, as Nova has it.
+        for (key, value) in &aggregate.metadata {
+            let limits = LIMIT_KEYS.contains(&key.as_str());
+            if let Some(problem) = flaw_of_metadata(key, value)
+                && is_number(key, value)
+                && !limits
+            {
+                errors.0.push(InputError::Metadata {
+                    aggregate: aggregate.name.clone(),
+                    key: key.clone(),
+                    value: value.clone(),
+                    problem,
+                });
+            }
         }
     }
     for group in groups.iter().filter(|group| group.max_per_host == 0) {

@@ -52,6 +52,12 @@ impl Predicates {
     }
 }
 
+/// Why no host meets a text that is to be version predicates.
+pub(crate) fn flaw_of_versions(text: &str, profile: Profile) -> Option<String> {
+    let readable = Predicates::read(text, profile).is_some();
+    (!readable).then(|| "write versions such as \">=2.11, <9.0\"".to_owned())
+}
+
 /// As people write it: `2.11.1`.
 pub(crate) fn text(version: u64) -> String {
     let parts: Vec<String> = parts(version).iter().map(ToString::to_string).collect();

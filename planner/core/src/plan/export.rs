@@ -140,7 +140,7 @@ mod tests {
         }
         let filters = ["SameHostFilter", "DifferentHostFilter", "IsolatedHostsFilter"];
         fleet.scheduler.filters = filters.map(str::to_owned).into();
-        fleet.scheduler.isolated_hosts = ["n1", "n9"].map(str::to_owned).into();
+        fleet.scheduler.isolated_hosts = ["n1"].map(str::to_owned).into();
         let fleet = Fleet::unapplied(fleet);
         let scenario = export(&fleet.inputs(), &fleet.diff()).expect("fair settings");
         assert_eq!(scenario.config.isolated_hosts, ["n1".into()].into());

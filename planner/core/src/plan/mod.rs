@@ -32,6 +32,7 @@ mod outputs;
 mod place;
 mod reason;
 mod record_actions;
+mod requirements;
 #[cfg(test)]
 mod reserved_tests;
 mod seats;

@@ -2,6 +2,7 @@
 
 use super::build::Inputs;
 use super::demand::{AsIt, demand, demand_of_flavor, findings as demand_findings, image_properties};
+use super::requirements;
 use super::seats::{cells, devices, seats};
 use super::settings::{ratios, scheduler_config, settings_finding};
 use super::types::Finding;
@@ -9,8 +10,8 @@ use super::unlooked;
 use crate::diff::{FleetDiff, ServerDiff};
 use crate::model::{FlavorSpec, HostInventory, HostNetwork, HostState, ObservedFleet, ServerSpec};
 use crate::placement::{
-    Aggregate, Filter, Group, Hides, Host, Hypervisor, Name, Needs, Network, Policy, Request, Resources,
-    Scheduler, SchedulerConfig, Seated, Supported,
+    Aggregate, Filter, Group, Hides, Host, Hypervisor, InputError, InputErrors, Name, Needs, Network, Policy,
+    Request, Resources, Scheduler, SchedulerConfig, Seated, Supported,
 };
 use drover_types::{Address, HostName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,8 +207,12 @@ pub(super) fn scheduler(inputs: &Inputs<'_>, diff: &FleetDiff) -> (Option<Schedu
     } = parts;
     match Scheduler::new(config, hosts, &aggregates, groups) {
         Ok(scheduler) => (Some(scheduler), findings),
-        Err(error) => {
-            findings.push(settings_finding(error.to_string()));
+        Err(InputErrors(errors)) => {
+            // What metadata cannot say is told of its aggregate.
+            let others = errors
+                .iter()
+                .filter(|error| !matches!(error, InputError::Metadata { .. }));
+            findings.extend(others.map(input_finding));
             (None, findings)
         }
     }
@@ -218,6 +223,7 @@ pub(super) fn parts(inputs: &Inputs<'_>, diff: &FleetDiff) -> (Parts, Vec<Findin
     let settings = &inputs.desired.scheduler;
     let mut findings = unlooked::findings(inputs);
     findings.extend(demand_findings(inputs));
+    findings.extend(requirements::findings(inputs.desired));
     let config = scheduler_config(settings, &mut findings);
     let counted = Counted {
         ids: seated(&diff.servers),
@@ -253,6 +259,17 @@ pub(super) fn parts(inputs: &Inputs<'_>, diff: &FleetDiff) -> (Parts, Vec<Findin
         groups,
     };
     (parts, findings)
+}
+
+fn input_finding(error: &InputError) -> Finding {
+    let finding = settings_finding(error.to_string());
+    match error {
+        InputError::TooLarge { kind: "host", .. } => Finding {
+            hint: "this is what the host reports, with the domains on it: look there with virsh".to_owned(),
+            ..finding
+        },
+        _ => finding,
+    }
 }
 
 /// What a server asks of a host, with this size.
@@ -337,7 +354,7 @@ pub(super) fn flavor_request(inputs: &Inputs<'_>, flavor: &Address, spec: &Flavo
 }
 
 /// A flavor's or image's name as aggregates and settings write it: the address without its kind.
-fn short_name(address: &Address) -> Name {
+pub(super) fn short_name(address: &Address) -> Name {
     let full = address.to_string();
     let kind = format!("{}.", address.kind);
     Name::from(full.strip_prefix(&kind).unwrap_or(&full))

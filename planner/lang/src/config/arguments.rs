@@ -442,6 +442,11 @@ impl<'r, 'a> Arguments<'r, 'a> {
         }
         let mut open: Vec<&Value> = vec![&value];
         while let Some(value) = open.pop() {
+            // What is wrong with it was said.
+            if value.is_failed() {
+                self.complete = false;
+                continue;
+            }
             match (value.as_items(), value.as_fields()) {
                 (Some(items), _) => open.extend(items.iter()),
                 (None, Some(fields)) => match fields.declared() {

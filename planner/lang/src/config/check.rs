@@ -373,7 +373,8 @@ impl Checker<'_> {
                 if all.resources.contains_key(&(*kind, name.clone())) {
                     return None;
                 }
-                let of_kind = all.resources.keys().filter(|(other, _)| other == kind);
+                let from = all.resources.range((*kind, Arc::from(""))..);
+                let of_kind = from.map(|(key, _)| key).take_while(|(other, _)| other == kind);
                 let diagnostic = reference.undeclared(of_kind.map(|(_, name)| &**name));
                 let elsewhere = Kind::ALL
                     .iter()

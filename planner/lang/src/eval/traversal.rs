@@ -1,7 +1,7 @@
 //! References, attributes, indexes and splats.
 
 use super::{Evaluator, Reference};
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Diagnostic, MOST_COMPARED, did_you_mean};
 use crate::source::Span;
 use crate::value::{Kind, Number, Sequence, Type, Unknown, Value, convert, describe};
 use hcl::edit::Decorated;
@@ -90,14 +90,21 @@ impl Evaluator<'_> {
         {
             return self.report(reference.scoped(None).at_maybe(span));
         }
+        fn few<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> Vec<Arc<str>> {
+            names.take(MOST_COMPARED + 1).cloned().collect()
+        }
         let known: Vec<Arc<str>> = match reference {
-            Reference::Variable(_) => environment.variables.keys().cloned().collect(),
-            Reference::Local(_) => environment.locals.keys().cloned().collect(),
+            Reference::Variable(_) => few(environment.variables.keys()),
+            Reference::Local(_) => few(environment.locals.keys()),
             Reference::Resource(kind, _) => {
-                let of_kind = environment.resources.keys().filter(|(other, _)| other == kind);
-                of_kind.map(|(_, name)| name.clone()).collect()
+                let from = environment.resources.range((*kind, Arc::from(""))..);
+                let of_kind = from.map(|(key, _)| key).take_while(|(other, _)| other == kind);
+                of_kind
+                    .take(MOST_COMPARED + 1)
+                    .map(|(_, name)| name.clone())
+                    .collect()
             }
-            Reference::Module(_) => environment.modules.keys().cloned().collect(),
+            Reference::Module(_) => few(environment.modules.keys()),
             Reference::Data(kind, _) => {
                 let of_kind = environment.data.keys().filter(|(other, _)| other == kind);
                 of_kind.map(|(_, name)| name.clone()).collect()
