@@ -255,7 +255,9 @@ fn every_mistake_of_a_file_is_told_at_once() {
       - server "small-1": unknown group "nobody"
     "#);
     for (text, said) in [
-        ("{\"format\": NaN}", "JSON has no NaN"),
+        ("{\"format\": NaN}", "only \"nova-scenario/1\" is known"),
+        ("{\"format\": ", "EOF while parsing"),
+        ("{} // all", "one object in JSON, without comments"),
         (
             "{\"format\": \"nova-scenario/9\"}",
             "only \"nova-scenario/1\" is known",

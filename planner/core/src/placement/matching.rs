@@ -42,6 +42,15 @@ pub(crate) fn matches(value: &str, requirement: &str) -> bool {
 
 const OPERATORS: &str = "=, ==, !=, >=, <=, s==, s!=, s<, s<=, s>, s>=, <in>, <all-in> and <or>";
 
+/// Whether a filter compares hosts or aggregates with the extra spec of this key: those of another scope are read by
+/// nobody, or by somebody who checks them.
+pub(crate) fn is_compared(key: &str) -> bool {
+    match key.split_once(':') {
+        Some((scope, _)) => matches!(scope, "capabilities" | "aggregate_instance_extra_specs"),
+        None => true,
+    }
+}
+
 /// Why nothing meets a requirement, or none but the very same text that looks like an operator and is none.
 pub(crate) fn flaw_of_requirement(requirement: &str) -> Option<String> {
     let mut words = python_split(requirement);

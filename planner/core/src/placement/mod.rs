@@ -31,7 +31,7 @@ mod versions;
 pub mod weighers;
 
 pub(crate) use aggregates::flaw_of_metadata;
-pub use batch::{BatchOutcome, Conflict, Gain, GivenUp, Method, Remedy, Unplaced};
+pub use batch::{BatchOutcome, Conflict, Gain, GivenUp, Method, Remedy, Unplaced, alike};
 pub use config::{Isolation, Metrics, Profile, SchedulerConfig, Weights};
 pub use devices::{
     CellUse, CpuPolicy, Demand, DemandError, GuestCell, NumaCell, PageSize, Pages, PciDevice, PciPool,
@@ -45,8 +45,8 @@ pub use input::{
     Aggregate, Group, Host, Hypervisor, ImageProperties, Name, Needs, Network, Policy, Ratio, RatioError,
     Ratios, Request, Resident, Resources, Supported,
 };
-pub(crate) use matching::flaw_of_requirement;
-pub use record::{BatchPart, BatchRecord, DecisionRecord};
+pub(crate) use matching::{flaw_of_requirement, is_compared};
+pub use record::{BatchPart, DecisionRecord};
 pub(crate) use rooms::HostDevices;
 pub use rooms::{HostRoom, Promised};
 pub use scheduler::{Scheduler, UnknownHost};

@@ -31,16 +31,6 @@ pub struct DecisionRecord {
     pub chosen: Option<Name>,
 }
 
-/// One decision of a batch placed as a whole.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct BatchRecord {
-    /// The hosts as they stood when its turn came. `chosen` is the batch's choice, and not always among `top`.
-    #[serde(flatten)]
-    pub decision: DecisionRecord,
-    /// Its part in the batch.
-    pub batch: BatchPart,
-}
-
 /// A server's part in a batch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BatchPart {

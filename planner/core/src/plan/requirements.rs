@@ -5,7 +5,9 @@ use super::settings::settings_finding;
 use super::types::{Finding, Severity};
 use super::world::short_name;
 use crate::model::DesiredFleet;
-use crate::placement::{SchedulerConfig, flaw_of_metadata, flaw_of_requirement, flaw_of_versions};
+use crate::placement::{
+    SchedulerConfig, flaw_of_metadata, flaw_of_requirement, flaw_of_versions, is_compared,
+};
 use drover_types::Address;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,15 +38,6 @@ pub(super) fn findings(desired: &DesiredFleet) -> Vec<Finding> {
     }
     findings.extend(settings(desired));
     findings
-}
-
-/// Whether a filter compares hosts or aggregates with the extra spec: those of another scope are read by nobody, or
-/// by somebody who checks them.
-fn is_compared(key: &str) -> bool {
-    match key.split_once(':') {
-        Some((scope, _)) => matches!(scope, "capabilities" | "aggregate_instance_extra_specs"),
-        None => true,
-    }
 }
 
 fn told<'a>(

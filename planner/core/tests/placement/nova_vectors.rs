@@ -2,8 +2,9 @@
 //! filters, weigher values, totals (exactly), ties and the choice.
 
 use drover_core::placement::scenario::Scenario;
-use drover_core::placement::{DecisionRecord, Profile};
+use drover_core::placement::{DecisionRecord, Name, Profile, Remedy};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 #[derive(Deserialize)]
@@ -109,4 +110,50 @@ fn all_modern_decisions_are_novas() {
         }
     }
     assert_eq!(decisions, 1_672);
+}
+
+/// What is said to make a server fit does: of every server without a host in every recorded scenario, and of some that
+/// ask for what no new host can have.
+#[test]
+fn one_more_host_as_it_is_described_takes_the_server() {
+    let mut helped = 0;
+    for vector in vectors() {
+        let mut scenario = json!(vector.scenario);
+        let with = |scenario: &Value| Scenario::parse(&scenario.to_string()).expect("a scenario");
+        let (start, requests) = with(&scenario).load(Profile::Legacy).expect("valid");
+        for (at, request) in requests.iter().enumerate() {
+            let Some(conflict) = start.conflict(request) else {
+                continue;
+            };
+            let described = conflict.remedies.iter().find_map(|remedy| match remedy {
+                Remedy::AnotherHost {
+                    zone,
+                    free,
+                    extra_specs,
+                    image,
+                    ..
+                } => Some((zone, free, extra_specs.is_empty() && image.is_empty())),
+                _ => None,
+            });
+            let Some((zone, free, true)) = described else {
+                continue;
+            };
+            let zone = zone.as_ref().map(ToString::to_string);
+            let host = json!({
+                "name": "one-more", "vcpus": free.vcpus, "ram_mb": free.ram_mib,
+                "disk_gb": free.disk_mib.div_ceil(1024), "az": zone,
+                "cpu_ratio": 1.0, "ram_ratio": 1.0, "disk_ratio": 1.0,
+            });
+            let hosts = scenario["hosts"].as_array_mut().expect("a list");
+            hosts.push(host);
+            let (with_it, again) = with(&scenario).load(Profile::Legacy).expect("valid");
+            let refusals = with_it
+                .refusals(&Name::from("one-more"), &again[at])
+                .expect("a host");
+            assert_eq!(refusals.len(), 0, "{}: {conflict}: {refusals:?}", request.name);
+            scenario["hosts"].as_array_mut().expect("a list").pop();
+            helped += 1;
+        }
+    }
+    assert!(helped > 50, "{helped}");
 }

@@ -203,9 +203,9 @@ proptest! {
         }
         if let Ok(scenario) = Scenario::parse(&scenario.to_string()) {
             for profile in [Profile::Legacy, Profile::Modern] {
-                match scenario.decide_batch(profile) {
+                match scenario.decide_batch(profile, |explanation| explanation) {
                     Ok(batch) => {
-                        prop_assert_eq!(batch.explanations.len(), scenario.servers.len());
+                        prop_assert_eq!(batch.decisions.len(), scenario.servers.len());
                         let decided = scenario.simulate(profile).expect("it was valid a moment ago");
                         prop_assert_eq!(decided.len(), scenario.servers.len());
                     }

@@ -104,9 +104,11 @@ fn a_remedy_named_only_the_first_of_what_a_host_lacks() {
             "servers": [server],
         });
         let scenario = Scenario::parse(&scenario.to_string()).expect("well-formed");
-        let placed = scenario.decide_batch(Profile::Legacy).expect("valid");
+        let placed = scenario
+            .decide_batch(Profile::Legacy, |explanation| explanation)
+            .expect("valid");
         let conflict = placed.outcome.unplaced[0].conflict.as_ref().expect("one failure");
-        said.push_str(&format!("{}{}\n", placed.explanations[0], conflict.remedies[0]));
+        said.push_str(&format!("{}{}\n", placed.decisions[0], conflict.remedies[0]));
     }
     insta::assert_snapshot!(said, @r#"
     s: no valid host among 1
@@ -141,10 +143,58 @@ fn each_of_many_alike_servers_had_a_line_with_the_same_words() {
     let scenario = json!({"format": "nova-scenario/1", "config": {"filters": ["RamFilter"]},
                           "hosts": [host("n1"), host("n2")], "servers": servers});
     let scenario = Scenario::parse(&scenario.to_string()).expect("well-formed");
-    let placed = scenario.decide_batch(Profile::Legacy).expect("valid");
+    let placed = scenario
+        .decide_batch(Profile::Legacy, |explanation| explanation)
+        .expect("valid");
     insta::assert_snapshot!(placed.outcome.report().join("\n"), @"
     1 of 8 servers placed, in the order given.
     vast-0, vast-1: even without the other servers of the batch none of 2 hosts passes RamFilter (refused: RamFilter 2); it would fit with a host of at least 8 GiB, where n1 has 4 GiB, or one more host with 8 GiB free, 1 GiB of disk, 1 vCPU
     large-0 … large-4 (5 in all): even without the other servers of the batch none of 2 hosts passes RamFilter (refused: RamFilter 2); it would fit with a host of at least 6 GiB, where n1 has 4 GiB, or one more host with 6 GiB free, 1 GiB of disk, 1 vCPU
     ");
+}
+
+/// Of what no new host can have, none is asked for.
+#[test]
+fn one_more_host_is_named_only_where_it_helps_and_with_all_that_it_needs() {
+    let mut host = json!({"name": "n1", "vcpus": 8, "ram_mb": 4096, "disk_gb": 100, "cpu_ratio": 1.0,
+                          "ram_ratio": 1.0, "disk_ratio": 1.0, "host_ip": "10.0.0.1"});
+    host["instances"] = json!([{"name": "old"}]);
+    let told = |extra: Value| -> String {
+        let mut server = json!({"name": "s", "vcpus": 1, "ram_mb": 8192, "disk_gb": 1});
+        for (key, value) in extra.as_object().expect("an object") {
+            server[key] = value.clone();
+        }
+        let filters = [
+            "RamFilter",
+            "ComputeCapabilitiesFilter",
+            "SameHostFilter",
+            "SimpleCIDRAffinityFilter",
+            "IsolatedHostsFilter",
+        ];
+        let scenario = json!({"format": "nova-scenario/1",
+                              "config": {"filters": filters, "isolated_hosts": ["n1"], "isolated_images": ["vault"]},
+                              "hosts": [host], "servers": [server]});
+        let scenario = Scenario::parse(&scenario.to_string()).expect("well-formed");
+        let decided = scenario.decide(Profile::Legacy, |_, conflict| conflict.expect("it fits nowhere"));
+        let conflict = &decided.expect("valid")[0];
+        let remedies = conflict.remedies.iter().map(ToString::to_string);
+        let others = remedies.filter(|remedy| remedy.starts_with("one more"));
+        others.collect::<Vec<_>>().join("; ")
+    };
+    let room = "with 8 GiB free, 1 GiB of disk, 1 vCPU";
+    assert_eq!(told(json!({})), format!("one more host {room}"));
+    assert_eq!(told(json!({"same_host": ["old"]})), "");
+    assert_eq!(
+        told(json!({"extra_specs": {"capabilities:free_ram_mb": ">= abc"}})),
+        ""
+    );
+    assert_eq!(
+        told(json!({"image_id": "vault"})),
+        format!("one more isolated host {room}")
+    );
+    let near = json!({"build_near_host_ip": "10.9.0.1", "cidr": "/24"});
+    assert_eq!(
+        told(near),
+        format!("one more host {room}, an address in 10.9.0.1/24")
+    );
 }

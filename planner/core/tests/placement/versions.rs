@@ -1,11 +1,11 @@
 //! The hypervisor's version that an image asks for, as each profile reads it.
 
-use drover_core::placement::Profile;
 use drover_core::placement::scenario::{BatchSimulation, Scenario};
+use drover_core::placement::{Explanation, Profile};
 use serde_json::{Value, json};
 
 /// One server with this image, for a host with libvirt 4.2.1 and one that does not say which it has.
-fn placed(image: &Value, profile: Profile) -> BatchSimulation {
+fn placed(image: &Value, profile: Profile) -> BatchSimulation<Explanation> {
     let host = |name: &str, version: u64| {
         json!({"name": name, "vcpus": 8, "ram_mb": 8192, "disk_gb": 100, "cpu_ratio": 1.0, "ram_ratio": 1.0,
                "disk_ratio": 1.0, "hypervisor_version": version,
@@ -18,11 +18,13 @@ fn placed(image: &Value, profile: Profile) -> BatchSimulation {
         "servers": [{"name": "s", "vcpus": 1, "ram_mb": 1024, "disk_gb": 10, "image": image}],
     });
     let scenario = Scenario::parse(&scenario.to_string()).expect("well-formed");
-    scenario.decide_batch(profile).expect("valid")
+    scenario
+        .decide_batch(profile, |explanation| explanation)
+        .expect("valid")
 }
 
 fn passed(image: &Value, profile: Profile) -> Vec<String> {
-    let decided = &placed(image, profile).explanations[0];
+    let decided = &placed(image, profile).decisions[0];
     let passed = decided.hosts.iter().filter(|host| host.passed());
     passed.map(|host| host.host.to_string()).collect()
 }
@@ -67,7 +69,7 @@ fn versions_that_cannot_be_read_were_not_looked_at() {
 #[test]
 fn no_other_host_is_asked_for_where_the_image_is_wrong() {
     let outcome = placed(&json!({"img_hv_requested_version": ">=2"}), Profile::Legacy);
-    insta::assert_snapshot!(outcome.explanations[0], @r#"
+    insta::assert_snapshot!(outcome.decisions[0], @r#"
     s: no valid host among 2
       n1  image: img_hv_requested_version is ">=2", which cannot be read
       n2  image: img_hv_requested_version is ">=2", which cannot be read

@@ -6,7 +6,7 @@ use super::super::output::Output;
 use super::super::table::table;
 use clap::{Args, ValueEnum};
 use drover_core::placement::scenario::{Scenario, ScenarioError};
-use drover_core::placement::{BatchOutcome, DecisionRecord, Explanation, Profile, paragraph};
+use drover_core::placement::{Conflict, DecisionRecord, Explanation, Name, Profile, alike, paragraph};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -55,32 +55,91 @@ pub(super) fn run(command: &SimulateCommand, output: &mut Output) -> Result<Exit
     let failed = |error| refused(&file, error);
     let scenario = Scenario::parse(&text).map_err(failed)?;
     let profile = command.profile.into();
+    let form = Form::of(command);
     if command.batch {
-        let batch = scenario.decide_batch(profile).map_err(failed)?;
-        if command.json {
-            let records = batch.records();
-            let records = records.iter().map(|record| json!(record)).collect();
-            print_json(records, &batch.explanations, command.explain, output)?;
-        } else {
-            print(&batch.explanations, command.explain, output)?;
-            output.line(&told(&batch.outcome))?;
+        let batch = scenario.decide_batch(profile, |explanation| form.keep(&explanation, None));
+        let mut batch = batch.map_err(failed)?;
+        for (kept, part) in batch.parts().into_iter().zip(&mut batch.decisions) {
+            if let Kept::Record(record) = part {
+                record["batch"] = json!(kept);
+            }
+        }
+        print(&batch.decisions, form, output)?;
+        if !command.json {
+            output.line(&told(&batch.outcome.report()))?;
         }
     } else {
-        let explanations = scenario.decide(profile).map_err(failed)?;
-        if command.json {
-            let records = explanations.iter().map(DecisionRecord::from);
-            let records = records.map(|record| json!(record)).collect();
-            print_json(records, &explanations, command.explain, output)?;
-        } else {
-            print(&explanations, command.explain, output)?;
-            let placed = explanations
-                .iter()
-                .filter(|explanation| explanation.chosen.is_some())
-                .count();
-            output.line(&format!("\n{placed} of {} servers placed.", explanations.len()))?;
+        let decided = scenario.decide(profile, |explanation, conflict| {
+            let why = conflict
+                .as_ref()
+                .map(|conflict| (explanation.server.clone(), conflict.to_string()));
+            (form.keep(&explanation, conflict), why)
+        });
+        let (kept, conflicts): (Vec<Kept>, Vec<_>) = decided.map_err(failed)?.into_iter().unzip();
+        print(&kept, form, output)?;
+        if !command.json {
+            let without: Vec<(Name, String)> = conflicts.into_iter().flatten().collect();
+            let placed = kept.len() - without.len();
+            let mut lines = vec![format!("{placed} of {} servers placed.", kept.len())];
+            lines.extend(alike(without));
+            output.line(&told(&lines))?;
         }
     }
     Ok(ExitStatus::Done)
+}
+
+/// How decisions are shown.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// A line each.
+    Lines,
+    /// Every host.
+    Explained,
+    /// As Nova's are recorded.
+    Json,
+    /// The same, with every host.
+    ExplainedJson,
+}
+
+/// What is kept of a decision until all are made.
+enum Kept {
+    Row(Vec<String>),
+    Text(String),
+    Record(Value),
+}
+
+impl Form {
+    fn of(command: &SimulateCommand) -> Self {
+        match (command.json, command.explain) {
+            (false, false) => Self::Lines,
+            (false, true) => Self::Explained,
+            (true, false) => Self::Json,
+            (true, true) => Self::ExplainedJson,
+        }
+    }
+
+    fn keep(self, explanation: &Explanation, conflict: Option<Conflict>) -> Kept {
+        match self {
+            Self::Lines => {
+                let host = explanation.chosen.as_ref();
+                Kept::Row(vec![
+                    explanation.server.to_string(),
+                    host.map_or_else(|| "-".to_owned(), ToString::to_string),
+                    explanation.verdict(),
+                ])
+            }
+            Self::Explained => Kept::Text(explanation.to_string()),
+            Self::Json => Kept::Record(json!(DecisionRecord::from(explanation))),
+            Self::ExplainedJson => {
+                let mut record = json!(DecisionRecord::from(explanation));
+                record["explanation"] = json!(explanation);
+                if let Some(conflict) = conflict {
+                    record["conflict"] = json!(conflict);
+                }
+                Kept::Record(record)
+            }
+        }
+    }
 }
 
 fn read(file: &Path) -> std::io::Result<String> {
@@ -95,7 +154,7 @@ fn read(file: &Path) -> std::io::Result<String> {
 fn refused(file: &str, error: ScenarioError) -> Failure {
     match error {
         ScenarioError::Syntax(error) => Failure::because(format!("the scenario {file} is not JSON"), error)
-            .hint("JSON has no NaN or Infinity, and no comments"),
+            .hint("it must be one object in JSON, without comments"),
         ScenarioError::Format(found) => Failure::new(format!(
             "the scenario {file} is of another kind: {}",
             ScenarioError::Format(found)
@@ -115,37 +174,20 @@ fn refused(file: &str, error: ScenarioError) -> Failure {
     }
 }
 
-fn print_json(
-    mut records: Vec<Value>,
-    explanations: &[Explanation],
-    explain: bool,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    if explain {
-        for (record, explanation) in records.iter_mut().zip(explanations) {
-            record["explanation"] = json!(explanation);
+fn print(kept: &[Kept], form: Form, output: &mut Output) -> Result<(), Failure> {
+    let (mut rows, mut texts, mut records) = (Vec::new(), Vec::new(), Vec::new());
+    for decision in kept {
+        match decision {
+            Kept::Row(row) => rows.push(row.clone()),
+            Kept::Text(text) => texts.push(text.as_str()),
+            Kept::Record(record) => records.push(record),
         }
     }
-    output.json(&records)
-}
-
-fn print(explanations: &[Explanation], explain: bool, output: &mut Output) -> Result<(), Failure> {
-    if explain {
-        let texts: Vec<String> = explanations.iter().map(ToString::to_string).collect();
-        return output.write(plain(&texts.join("\n")).as_bytes());
+    match form {
+        Form::Lines => output.line(&plain(&table(&["SERVER", "HOST", "WHY"], &rows))),
+        Form::Explained => output.write(plain(&texts.join("\n")).as_bytes()),
+        Form::Json | Form::ExplainedJson => output.json(&records),
     }
-    let rows: Vec<Vec<String>> = explanations
-        .iter()
-        .map(|explanation| {
-            let host = explanation.chosen.as_ref();
-            vec![
-                explanation.server.to_string(),
-                host.map_or_else(|| "-".to_owned(), ToString::to_string),
-                explanation.verdict(),
-            ]
-        })
-        .collect();
-    output.line(&plain(&table(&["SERVER", "HOST", "WHY"], &rows)))
 }
 
 /// Without what would do something to a terminal: names in a scenario may hold any character.
@@ -161,9 +203,8 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// What became of a batch as a whole, and of the servers that found no host.
-fn told(outcome: &BatchOutcome) -> String {
-    let lines = outcome.report();
+/// What became of all, and of the servers that found no host.
+fn told(lines: &[String]) -> String {
     let lines: Vec<String> = lines.iter().map(|line| paragraph(&plain(line))).collect();
     format!("\n{}", lines.join("\n"))
 }

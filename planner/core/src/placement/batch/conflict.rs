@@ -3,6 +3,7 @@
 use super::super::explain::{HostVerdict, explain};
 use super::super::filters::{Effort, Filter, Rejection, at_least_mib};
 use super::super::input::{Name, Policy, Request, Resources};
+use super::super::matching::{flaw_of_requirement, is_compared};
 use super::super::state::World;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,12 @@ pub enum Remedy {
         extra_specs: BTreeMap<String, String>,
         /// And run an image with these properties.
         image: BTreeMap<String, String>,
+        /// Its address in this network.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        network: Option<String>,
+        /// One of the isolated hosts.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        isolated: bool,
     },
     /// One more host that meets what the server asks, some of which is not to be named.
     HostThatFits,
@@ -63,8 +70,14 @@ impl fmt::Display for Remedy {
                 free,
                 extra_specs,
                 image,
+                network,
+                isolated,
             } => {
-                f.write_str("one more host")?;
+                f.write_str(if *isolated {
+                    "one more isolated host"
+                } else {
+                    "one more host"
+                })?;
                 if let Some(zone) = zone {
                     write!(f, " in {zone}")?;
                 }
@@ -74,6 +87,9 @@ impl fmt::Display for Remedy {
                 }
                 parts.push(format!("{} vCPU", free.vcpus));
                 write!(f, " with {}", parts.join(", "))?;
+                if let Some(network) = network {
+                    write!(f, ", an address in {network}")?;
+                }
                 for (key, requirement) in extra_specs.iter().chain(image) {
                     write!(f, ", {key} {requirement:?}")?;
                 }
@@ -223,21 +239,32 @@ fn smaller_group(world: &World, request: &Request) -> Option<Remedy> {
     })
 }
 
-/// A new host helps, unless the group is bound to hosts there are.
+/// A new host helps, unless the server is bound to hosts there are, or asks for what no host can have.
 fn another_host(world: &World, request: &Request) -> Option<Remedy> {
-    let bound = world.group_of(request).is_some_and(|group| {
+    let config = &world.fixed.config;
+    let asks = |filter: Filter| config.filters.contains(&filter);
+    let with_group = world.group_of(request).is_some_and(|group| {
         let view = world.group_view(group);
-        view.is(Policy::Affinity) && !view.members.is_empty()
+        asks(Filter::GroupAffinity) && view.is(Policy::Affinity) && !view.members.is_empty()
     });
-    if bound {
+    let with_others = asks(Filter::SameHost) && !request.same_host.is_empty();
+    let compares = asks(Filter::ComputeCapabilities) || asks(Filter::AggregateInstanceExtraSpecs);
+    let mut specs = request.needs.extra_specs.iter();
+    let unmet = compares && specs.any(|(key, text)| is_compared(key) && flaw_of_requirement(text).is_some());
+    if with_group || with_others || unmet {
         return None;
     }
+    let image = request.needs.image_name.as_ref();
+    let isolated = image.is_some_and(|image| config.isolation.images.contains(image));
+    let network = request.needs.network.filter(|_| asks(Filter::Network));
     Some(if request.hides.is_empty() {
         Remedy::AnotherHost {
             zone: request.needs.zone.clone(),
             free: request.wants,
             extra_specs: request.needs.extra_specs.clone(),
             image: request.needs.image.0.clone(),
+            network: network.map(|network| network.to_string()),
+            isolated: asks(Filter::IsolatedHosts) && isolated,
         }
     } else {
         Remedy::HostThatFits

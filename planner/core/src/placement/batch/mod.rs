@@ -14,6 +14,7 @@ mod report;
 
 pub(crate) use conflict::conflict;
 pub use conflict::{Conflict, Remedy};
+pub use report::alike;
 
 use super::input::{Name, Request};
 use super::scheduler::Scheduler;

@@ -20,16 +20,24 @@ impl BatchOutcome {
                 self.greedy_placed
             ));
         }
-        let mut alike: IndexMap<String, Vec<&Name>> = IndexMap::new();
-        for unplaced in &self.unplaced {
-            alike.entry(unplaced.why()).or_default().push(&unplaced.server);
-        }
-        let reasons = alike
-            .iter()
-            .map(|(why, servers)| format!("{}: {why}", names(servers)));
-        lines.extend(reasons);
+        let unplaced = self.unplaced.iter();
+        lines.extend(alike(
+            unplaced.map(|unplaced| (unplaced.server.clone(), unplaced.why())),
+        ));
         lines
     }
+}
+
+/// A line for each reason, with all the servers that have it.
+pub fn alike(servers: impl IntoIterator<Item = (Name, String)>) -> Vec<String> {
+    let mut alike: IndexMap<String, Vec<Name>> = IndexMap::new();
+    for (server, why) in servers {
+        alike.entry(why).or_default().push(server);
+    }
+    let lines = alike.iter();
+    lines
+        .map(|(why, servers)| format!("{}: {why}", names(servers)))
+        .collect()
 }
 
 impl Method {
@@ -52,7 +60,9 @@ impl Unplaced {
                 format!("even without the other servers of the batch {conflict}")
             }
             Some(conflict) => conflict.to_string(),
-            None => "no host is left".to_owned(),
+            None => "no host is left, and too many fail in other ways to look at each: simulate it without the others \
+                     to see why"
+                .to_owned(),
         };
         match &self.given_up_for {
             Some(given_up_for) => format!("{why}; {given_up_for}"),

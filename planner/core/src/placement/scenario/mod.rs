@@ -3,17 +3,18 @@
 //! Reading happens in two steps: the shape of the text (`shape`, over `read`), then its values (`load`). Neither
 //! stops at the first mistake: each is reported with its place.
 
+mod infinite;
 mod load;
 mod names;
 mod read;
 mod shape;
 mod write;
 
-use super::batch::BatchOutcome;
+use super::batch::{BatchOutcome, Conflict};
 use super::config::Profile;
 use super::explain::Explanation;
 use super::input::{Name, Request, Supported};
-use super::record::{BatchPart, BatchRecord, DecisionRecord};
+use super::record::{BatchPart, DecisionRecord};
 use super::scheduler::Scheduler;
 use super::validate::{InputError, InputErrors};
 use indexmap::IndexMap;
@@ -352,7 +353,10 @@ impl Scenario {
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         // Editors put a mark of the encoding in front, which is no part of the JSON.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let value: Value = serde_json::from_str(text).map_err(ScenarioError::Syntax)?;
+        let value: Value = serde_json::from_str(text).or_else(|error| {
+            let quoted = serde_json::from_str(&infinite::quoted(text));
+            quoted.map_err(|_| ScenarioError::Syntax(error))
+        })?;
         let scenario = Self::from(value);
         if scenario.format == FORMAT {
             Ok(scenario)
@@ -369,13 +373,24 @@ impl Scenario {
         load::load(self, profile).map_err(ScenarioError::Invalid)
     }
 
-    /// One decision per server, in order; a server that finds no host is skipped.
+    /// One decision per server, in order, each turned into what is to be kept of it: all hosts of all decisions may be
+    /// more than fits into memory. A server that finds no host is skipped, with what stood in its way.
     ///
     /// # Errors
     /// Every mistake at once.
-    pub fn decide(&self, profile: Profile) -> Result<Vec<Explanation>, ScenarioError> {
+    pub fn decide<T>(
+        &self,
+        profile: Profile,
+        keep: impl Fn(Explanation, Option<Conflict>) -> T,
+    ) -> Result<Vec<T>, ScenarioError> {
         let (mut scheduler, requests) = self.load(profile)?;
-        Ok(requests.iter().map(|request| scheduler.decide(request)).collect())
+        let decided = requests.iter().map(|request| {
+            let explanation = scheduler.decide(request);
+            let skipped = explanation.chosen.is_none();
+            let conflict = skipped.then(|| scheduler.conflict(request)).flatten();
+            keep(explanation, conflict)
+        });
+        Ok(decided.collect())
     }
 
     /// As [`Self::decide`], in the form of recorded decisions.
@@ -383,19 +398,23 @@ impl Scenario {
     /// # Errors
     /// Every mistake at once.
     pub fn simulate(&self, profile: Profile) -> Result<Vec<DecisionRecord>, ScenarioError> {
-        Ok(self.decide(profile)?.iter().map(DecisionRecord::from).collect())
+        self.decide(profile, |explanation, _| DecisionRecord::from(&explanation))
     }
 
-    /// All servers placed as one batch.
+    /// All servers placed as one batch; `keep` as for [`Self::decide`].
     ///
     /// # Errors
     /// Every mistake at once.
-    pub fn decide_batch(&self, profile: Profile) -> Result<BatchSimulation, ScenarioError> {
+    pub fn decide_batch<T>(
+        &self,
+        profile: Profile,
+        keep: impl Fn(Explanation) -> T,
+    ) -> Result<BatchSimulation<T>, ScenarioError> {
         let (start, requests) = self.load(profile)?;
         let mut end = start.clone();
         let outcome = end.place_batch(&requests);
         let mut turn = start;
-        let mut explanations: Vec<Option<Explanation>> = vec![None; requests.len()];
+        let mut decisions: Vec<Option<T>> = requests.iter().map(|_| None).collect();
         for at in &outcome.order {
             let host = outcome.placements[*at]
                 .as_ref()
@@ -404,12 +423,12 @@ impl Scenario {
             explanation.choose(Some(host.clone()));
             turn.force(host, &requests[*at])
                 .expect("the batch names hosts of the scenario");
-            explanations[*at] = Some(explanation);
+            decisions[*at] = Some(keep(explanation));
         }
-        let explanations = explanations.into_iter().zip(&requests);
+        let decisions = decisions.into_iter().zip(&requests);
         Ok(BatchSimulation {
-            explanations: explanations
-                .map(|(explanation, request)| explanation.unwrap_or_else(|| turn.explain(request)))
+            decisions: decisions
+                .map(|(decision, request)| decision.unwrap_or_else(|| keep(turn.explain(request))))
                 .collect(),
             outcome,
         })
@@ -418,34 +437,31 @@ impl Scenario {
 
 /// A scenario whose servers were placed as one batch.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BatchSimulation {
-    /// One decision per server, in the order given, each as the hosts stood when its turn came; of those without a
-    /// host as they stood in the end.
-    pub explanations: Vec<Explanation>,
+pub struct BatchSimulation<T> {
+    /// What was kept of one decision per server, in the order given, each as the hosts stood when its turn came; of
+    /// those without a host as they stood in the end.
+    pub decisions: Vec<T>,
     /// What became of the batch.
     pub outcome: BatchOutcome,
 }
 
-impl BatchSimulation {
-    /// One decision per server, in the order given.
+impl<T> BatchSimulation<T> {
+    /// The part of each server in the batch, in the order given.
     #[must_use]
-    pub fn records(&self) -> Vec<BatchRecord> {
-        let mut turns: Vec<Option<usize>> = vec![None; self.explanations.len()];
+    pub fn parts(&self) -> Vec<BatchPart> {
+        let mut turns: Vec<Option<usize>> = vec![None; self.decisions.len()];
         for (turn, at) in self.outcome.order.iter().enumerate() {
             turns[*at] = Some(turn);
         }
         let mut unplaced = self.outcome.unplaced.iter();
-        let records = self.explanations.iter().zip(turns).map(|(explanation, turn)| {
+        let parts = turns.into_iter().map(|turn| {
             let unplaced = if turn.is_none() { unplaced.next() } else { None };
-            BatchRecord {
-                decision: DecisionRecord::from(explanation),
-                batch: BatchPart {
-                    turn,
-                    method: self.outcome.method.clone(),
-                    unplaced: unplaced.cloned(),
-                },
+            BatchPart {
+                turn,
+                method: self.outcome.method.clone(),
+                unplaced: unplaced.cloned(),
             }
         });
-        records.collect()
+        parts.collect()
     }
 }
