@@ -85,6 +85,17 @@ impl NumaCell {
         self.pages.iter().map(|pages| pages.size_kib).min()
     }
 
+    /// Without what a guest takes, as if it had never been there.
+    pub fn remove(&mut self, taken: &CellUse) {
+        self.dedicated_cpus.retain(|cpu| !taken.pinned.contains(cpu));
+        self.memory_mib = self.memory_mib.saturating_sub(taken.memory_mib);
+        for pages in &mut self.pages {
+            if Some(pages.size_kib) == taken.page_kib && pages.size_kib > 0 {
+                pages.total = pages.total.saturating_sub(taken.pages(pages.size_kib));
+            }
+        }
+    }
+
     /// Counts what a guest takes as promised.
     pub fn promise(&mut self, taken: &CellUse) {
         self.cpus_used = self.cpus_used.saturating_add(taken.vcpus);

@@ -6,7 +6,7 @@ use crate::agent::Agent;
 use crate::hypervisor::{DomainReport, HypervisorError};
 use crate::operations::chain;
 use crate::oplog::AppendError;
-use crate::server::{Kept, Records, records, taken_devices};
+use crate::server::{Kept, Records, records, taken, taken_devices};
 use drover_agent_core::oplog::State;
 use drover_numa::{NumaCell, PciDevice};
 use drover_proto::v1;
@@ -96,12 +96,7 @@ pub(super) async fn collect(agent: &Agent) -> Result<v1::Inventory, InventoryErr
         tokio::try_join!(domains, profile, logged, files, metrics)?;
     let images = agent.cached_images(&files.images).await;
     let mut facts = facts(agent, &profile, &images)?;
-    let lost = held_without_domain(&domains, &files);
-    let free = profile
-        .pci_devices
-        .iter()
-        .filter(|device| !lost.contains(&device.address));
-    facts.pci_devices = free.map(device).collect();
+    without_lost(&mut facts, &profile, &domains, &files);
     let here = Here {
         domains: &domains,
         files: &files,
@@ -110,16 +105,36 @@ pub(super) async fn collect(agent: &Agent) -> Result<v1::Inventory, InventoryErr
     Ok(inventory(agent, here, logged, facts, images, metrics))
 }
 
-/// Devices of servers that were taken over and have lost their domain: they get them again when it is defined, and
-/// since no flavor asks for them, nobody who reads of this host would know whose they are.
-fn held_without_domain(domains: &[DomainReport], files: &Records) -> BTreeSet<PciAddress> {
-    let found = files.kept.iter().filter(|(server, kept)| {
-        let defined = || domains.iter().any(|domain| domain.uuid == server.uuid());
-        matches!(kept, Kept::Found(_)) && !defined()
-    });
-    found
-        .flat_map(|(_, kept)| taken_devices(None, Some(kept)))
-        .collect()
+/// Puts the host's cells and devices into the facts, without those of servers that were taken over and have lost their
+/// domain: they get them again when it is defined, and since no flavor asks for them, nobody who reads of this host
+/// would know whose they are.
+fn without_lost(facts: &mut v1::HostFacts, profile: &Profile, domains: &[DomainReport], files: &Records) {
+    let lost: Vec<&Kept> = files
+        .kept
+        .iter()
+        .filter(|(server, kept)| {
+            let defined = || domains.iter().any(|domain| domain.uuid == server.uuid());
+            matches!(kept, Kept::Found(_)) && !defined()
+        })
+        .map(|(_, kept)| kept)
+        .collect();
+    let devices: BTreeSet<PciAddress> = lost
+        .iter()
+        .flat_map(|kept| taken_devices(None, Some(kept)))
+        .collect();
+    let free = profile.pci_devices.iter();
+    let free = free.filter(|device| !devices.contains(&device.address));
+    facts.pci_devices = free.map(device).collect();
+    let mut cells = profile.cells.clone();
+    for taken in lost
+        .iter()
+        .flat_map(|kept| taken(None, Some(kept), &profile.cells))
+    {
+        if let Some(cell) = cells.iter_mut().find(|cell| cell.id == taken.cell) {
+            cell.remove(&taken);
+        }
+    }
+    facts.cells = cells.iter().map(cell).collect();
 }
 
 /// What runs on this host, what is kept of it, and the cells that it may have taken of.
@@ -297,7 +312,7 @@ fn facts(
             .iter()
             .map(|machine| machine.name.to_string())
             .collect(),
-        cells: profile.cells.iter().map(cell).collect(),
+        cells: Vec::new(),
         pci_devices: Vec::new(),
     })
 }

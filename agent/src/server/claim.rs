@@ -73,10 +73,9 @@ pub(crate) fn taken(report: Option<&DomainReport>, kept: Option<&Kept>, cells: &
         .collect();
     match kept {
         Some(Kept::Made(file)) => all.push(file.spec.place.taken()),
-        Some(Kept::Found(found)) if !found.destroyed => {
-            all.push(found_in_cells(&found.xml, cells).unwrap_or_default());
-        }
-        Some(Kept::Found(_)) | None => {}
+        // It is defined again where it lost its domain.
+        Some(Kept::Found(found)) => all.push(found_in_cells(&found.xml, cells).unwrap_or_default()),
+        None => {}
     }
     at_most(&all)
 }
@@ -93,10 +92,8 @@ pub(crate) fn taken_devices(report: Option<&DomainReport>, kept: Option<&Kept>) 
     match kept {
         Some(Kept::Made(file)) => all.extend(file.spec.place.pci_devices()),
         // It is defined again where it lost its domain.
-        Some(Kept::Found(found)) if !found.destroyed => {
-            all.extend(found_devices(&found.xml).unwrap_or_default());
-        }
-        Some(Kept::Found(_)) | None => {}
+        Some(Kept::Found(found)) => all.extend(found_devices(&found.xml).unwrap_or_default()),
+        None => {}
     }
     all
 }

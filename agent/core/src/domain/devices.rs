@@ -43,6 +43,36 @@ impl GivenDevices {
     }
 }
 
+/// Devices that a guest without a record has, under the names by which it asks for as many: by what the names mean, and
+/// else in order, since a name may have meant another kind.
+pub(super) fn given_again(wishes: &[DeviceWish], found: Vec<PciDevice>) -> Option<Vec<GivenDevices>> {
+    let count: u64 = wishes.iter().map(|wish| wish.count).sum();
+    if wishes.is_empty() || found.len() as u64 != count {
+        return None;
+    }
+    let mut left = found;
+    let mut given: Vec<GivenDevices> = Vec::new();
+    for wish in wishes {
+        let mut missing = wish.count;
+        let mut takes = |device: &mut PciDevice| {
+            let it = missing > 0 && wish.kinds.contains(&device.kind);
+            missing -= u64::from(it);
+            it
+        };
+        given.push(GivenDevices {
+            alias: wish.alias.clone(),
+            devices: left.extract_if(.., |device| takes(device)).collect(),
+        });
+    }
+    for (wish, given) in wishes.iter().zip(&mut given) {
+        let missing = usize::try_from(wish.count)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(given.devices.len());
+        given.devices.extend(left.drain(..missing.min(left.len())));
+    }
+    Some(given)
+}
+
 /// The host's devices that any domain has, running or not, of whatever kind.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Where a guest's processors, memory and devices are on its host: fitted onto the host's cells once, then kept with
 //! the domain. How that is written is `render`'s; what is taken by domains that are there already is read here.
 
-use super::devices::{DeviceWish, GivenDevices};
+use super::devices::{DeviceWish, GivenDevices, given_again};
 use super::read::{ReadError, child, children, parse, root, text_of};
 use drover_numa::{
     Beside, CellUse, Cells, CpuPolicy, CpuSet, GuestCell, Misfit, NumaCell, NumaLimits, PciDevice, Seat,
@@ -155,6 +155,19 @@ impl GuestPlace {
         let cells_stay = before.filter(|before| before.is_of(wishes.cells));
         if let Some(before) = cells_stay.filter(|before| before.has(wishes.devices)) {
             return Ok(before.clone());
+        }
+        if before.is_none() && wishes.cells.is_empty() {
+            let found = host.devices.iter().filter(|device| own.contains(&device.address));
+            let found: Vec<PciDevice> = found
+                .filter(|device| !taken.devices.contains(&device.address))
+                .copied()
+                .collect();
+            if let Some(devices) = given_again(wishes.devices, found) {
+                return Ok(Self {
+                    devices,
+                    ..Self::default()
+                });
+            }
         }
         let free = pools(host.devices, &taken.devices);
         let is_own =

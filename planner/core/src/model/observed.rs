@@ -141,10 +141,11 @@ pub struct HostFacts {
     pub supported_guests: Vec<GuestKind>,
     /// Versioned machine types it can run, for a server that was created elsewhere.
     pub machine_types: Vec<String>,
-    /// Its NUMA cells, nothing of them taken; empty where its agent reports none.
+    /// Its NUMA cells, nothing of them taken but by imported servers that have lost their domain; empty where its agent reports none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<NumaCell>,
-    /// Devices that its agent's settings let servers have, whoever has them.
+    /// Devices that its agent's settings let servers have, whoever has them; but those of imported servers that have
+    /// lost their domain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pci_devices: Vec<PciDevice>,
 }

@@ -41,15 +41,15 @@ pub(crate) struct HostDevices {
 
 impl HostDevices {
     /// Whether the filters that ask for them let a server have what it asks.
-    pub(crate) fn fit(&self, demand: &Demand) -> bool {
+    pub(crate) fn fit(&self, server: &Name, demand: &Demand) -> bool {
         let terms = self.fixed.terms(self.host);
         let asked = |filter: Filter| self.fixed.filters.contains(&filter);
         let cells = demand.cells.is_empty()
             || !asked(Filter::NumaTopology)
-            || self.devices.fit_cells(demand, &terms).is_ok();
+            || self.devices.fit_cells(server, demand, &terms).is_ok();
         let devices = demand.devices.is_empty()
             || !asked(Filter::PciPassthrough)
-            || self.devices.fit_devices(demand, &terms).is_ok();
+            || self.devices.fit_devices(server, demand, &terms).is_ok();
         cells && devices
     }
 

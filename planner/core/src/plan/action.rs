@@ -256,6 +256,28 @@ impl ActionKind {
         }
     }
 
+    /// What a host is told to make of a server.
+    #[must_use]
+    pub fn order(&self) -> Option<&ServerOrder> {
+        match self {
+            Self::CreateServer { order, .. }
+            | Self::UpdateServer { order, .. }
+            | Self::TakeOver { order, .. }
+            | Self::Migrate { order, .. } => Some(order),
+            Self::Settle { .. }
+            | Self::Move { .. }
+            | Self::SetPower { .. }
+            | Self::DeleteServer { .. }
+            | Self::Adopt { .. }
+            | Self::RecordServer { .. }
+            | Self::Import { .. }
+            | Self::ForgetServer { .. }
+            | Self::EnsureImage { .. }
+            | Self::DeleteImage { .. }
+            | Self::Record(_) => None,
+        }
+    }
+
     /// The server it works on.
     #[must_use]
     pub fn server(&self) -> Option<ServerId> {

@@ -51,17 +51,8 @@ impl Action {
     /// Names of devices that are part of a hidden value.
     fn hidden_aliases(&self) -> BTreeSet<&str> {
         let hidden = self.hidden.before.contains("extra_specs") || self.hidden.after.contains("extra_specs");
-        let order = match &self.kind {
-            ActionKind::CreateServer { order, .. }
-            | ActionKind::UpdateServer { order, .. }
-            | ActionKind::Migrate { order, .. }
-            | ActionKind::TakeOver { order, .. } => Some(order),
-            _ => None,
-        };
-        let devices = order
-            .filter(|_| hidden)
-            .into_iter()
-            .flat_map(|order| &order.devices);
+        let order = self.kind.order().filter(|_| hidden);
+        let devices = order.into_iter().flat_map(|order| &order.devices);
         devices.map(|devices| devices.alias.as_str()).collect()
     }
 }
@@ -69,16 +60,16 @@ impl Action {
 /// The text without a word, however short, where it stands alone.
 fn without_word(text: &str, word: &str) -> String {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    let mut left = text;
     let mut concealed = String::with_capacity(text.len());
-    while let Some(at) = left.find(word).filter(|_| !word.is_empty()) {
-        let (before, behind) = (&left[..at], &left[at + word.len()..]);
+    let mut end = 0;
+    for (at, _) in text.match_indices(word).filter(|_| !word.is_empty()) {
+        let (before, behind) = (&text[..at], &text[at + word.len()..]);
+        concealed.push_str(&text[end..at]);
         let alone = !before.ends_with(is_part) && !behind.starts_with(is_part);
-        concealed.push_str(before);
         concealed.push_str(if alone { HIDDEN } else { word });
-        left = behind;
+        end = at + word.len();
     }
-    concealed + left
+    concealed + &text[end..]
 }
 
 /// Every text in a value.
@@ -102,10 +93,10 @@ mod tests {
 
     #[test]
     fn a_hidden_name_is_taken_out_where_it_is_a_word() {
-        let told = "n1: wants 2 of gpu, 0 free (gpu-2, gpus and a_gpu have some); gpu";
+        let told = "n1: wants 2 of gpu, 0 free (gpu-2, gpus and gpugpu have some); gpu";
         assert_eq!(
             without_word(told, "gpu"),
-            "n1: wants 2 of (sensitive value), 0 free (gpu-2, gpus and a_gpu have some); (sensitive value)"
+            "n1: wants 2 of (sensitive value), 0 free (gpu-2, gpus and gpugpu have some); (sensitive value)"
         );
         assert_eq!(without_word(told, ""), told);
     }

@@ -210,14 +210,14 @@ pub(crate) fn asked_or_nothing(
     demand.unwrap_or_default()
 }
 
-/// The devices that a server asks for, by alias.
-pub(super) fn devices_of(spec: &ServerSpec) -> Vec<(Name, u64)> {
+/// What a server asks for by its flavor's extra specs alone.
+pub(super) fn asked_by(spec: &ServerSpec) -> Demand {
     let needs = Needs {
         extra_specs: spec.size.extra_specs.clone(),
         ..Needs::default()
     };
     let demand = Demand::of(&needs, &resources(spec)).ok().flatten();
-    demand.map_or_else(Vec::new, |demand| demand.devices)
+    demand.unwrap_or_default()
 }
 
 /// A server's cells and devices as its host is to have them.

@@ -6,7 +6,7 @@ use super::{ActionKind, BlockedBy, LintFinding, Plan, export};
 use crate::executor::DeviceOrder;
 use crate::model::Power;
 use crate::testing::{address, desired, host, lineage, with_hosts, with_server};
-use drover_numa::PciDevice;
+use drover_numa::{CellUse, NumaCell, PciDevice};
 use drover_types::{Address, ByteSize, HostName, PciAddress, PciKind, PowerState, ServerId};
 
 fn kind(product: &str) -> PciKind {
@@ -340,5 +340,133 @@ fn the_linter_counts_devices_by_kind() {
             used: 2,
             limit: 1,
         }]
+    );
+}
+
+/// Its host gives its card away no longer, and its alias means another kind by now: whoever has something keeps it, on
+/// every host, and one that is off does not go and look for another.
+#[test]
+fn a_server_that_asks_for_no_other_devices_is_asked_for_none_wherever_it_is() {
+    let hosts: Vec<String> = (0..20).map(|number| format!("n{number:02}")).collect();
+    let servers: Vec<String> = (0..20).map(|number| format!("server.s{number:02}")).collect();
+    let all: Vec<(&str, &[u8])> = hosts
+        .iter()
+        .map(|host| (host.as_str(), &[1_u8, 0x80][..]))
+        .collect();
+    let seats = servers.iter().zip(&hosts).zip(0..);
+    let seats: Vec<Seat<'_>> = seats
+        .map(|((server, host), number)| {
+            (
+                server.as_str(),
+                host.as_str(),
+                "gpu",
+                &[1_u8][..],
+                number % 2 == 0,
+            )
+        })
+        .collect();
+    let mut fleet = fleet(&all, &seats);
+    for (number, name) in hosts.iter().enumerate() {
+        if number % 3 == 0 {
+            let devices = &mut fleet.inventory(name).facts.pci_devices;
+            devices.retain(|device| device.address != at(1));
+        }
+    }
+    let aliases = &mut fleet.desired.scheduler.pci_aliases;
+    aliases.insert("gpu".to_owned(), vec![kind("0002")]);
+    for server in fleet.desired.servers.values_mut() {
+        server.spec.size.vcpus += 1;
+    }
+    let updated = servers
+        .iter()
+        .map(|server| format!("{server}: update with [gpu:1]"));
+    assert_eq!(told(&fleet.plan()), updated.collect::<Vec<_>>());
+}
+
+/// The name that it had is gone: what it has beside is counted all the same.
+#[test]
+fn one_that_asks_for_more_by_another_name_takes_all_of_it() {
+    let mut fleet = fleet(&[("n1", &[1, 2])], &[("server.a", "n1", "gpu", &[1], true)]);
+    fleet.desired.scheduler.pci_aliases.remove("gpu");
+    let plan = fleet
+        .asking("server.a", "card:2")
+        .asking("server.b", "card")
+        .plan();
+    assert_eq!(
+        told(&plan),
+        ["server.a: update with [card:2]", "server.b: no host"]
+    );
+}
+
+/// Each card is at a cell of its own, and no cell is near both: the server keeps its processor until it has another.
+#[test]
+fn a_pinned_server_that_changes_its_device_takes_both_cells_until_then() {
+    let mut fleet = fleet(&[("n1", &[1, 0x80])], &[("server.a", "n1", "gpu", &[1], true)]);
+    fleet
+        .desired
+        .scheduler
+        .filters
+        .push("NUMATopologyFilter".to_owned());
+    let pin = |specs: &mut std::collections::BTreeMap<String, String>| {
+        specs.insert("hw:cpu_policy".to_owned(), "dedicated".to_owned());
+    };
+    let a = address("server.a");
+    pin(&mut fleet
+        .desired
+        .servers
+        .get_mut(&a)
+        .expect("declared")
+        .spec
+        .size
+        .extra_specs);
+    pin(&mut fleet
+        .recorded
+        .servers
+        .get_mut(&a)
+        .expect("recorded")
+        .spec
+        .size
+        .extra_specs);
+    let inventory = fleet.inventory("n1");
+    for (device, node) in inventory.facts.pci_devices.iter_mut().zip(0..) {
+        device.numa_node = Some(node);
+    }
+    let cells = (0..2).map(|number| NumaCell {
+        id: number,
+        cpus: [number].into(),
+        dedicated_cpus: [number].into(),
+        memory_mib: 4096,
+        ..NumaCell::default()
+    });
+    inventory.facts.cells = cells.collect();
+    let domain = inventory.domains.get_mut(&id("server.a").uuid()).expect("seated");
+    domain.cells = vec![CellUse {
+        cell: 0,
+        pinned: [0].into(),
+        memory_mib: 512,
+        ..CellUse::default()
+    }];
+    let mut fleet = fleet.with(&["server.b"]);
+    pin(&mut fleet
+        .desired
+        .servers
+        .get_mut(&address("server.b"))
+        .expect("declared")
+        .spec
+        .size
+        .extra_specs);
+    assert_eq!(told(&fleet.plan()), ["server.b: create on n1 with []"]);
+    let specs = &mut fleet
+        .desired
+        .servers
+        .get_mut(&a)
+        .expect("declared")
+        .spec
+        .size
+        .extra_specs;
+    specs.insert("pci_passthrough:alias".to_owned(), "nic".to_owned());
+    assert_eq!(
+        told(&fleet.plan()),
+        ["server.a: update with [nic:1]", "server.b: no host"]
     );
 }

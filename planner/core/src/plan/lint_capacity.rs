@@ -4,7 +4,7 @@
 //! host takes room there at once, what leaves gives room back when it is done.
 
 use super::action::{ActionKind, Keep};
-use super::demand::devices_of;
+use super::demand::asked_by;
 use super::lint::LintFinding;
 use super::lint_prefix::{Ancestors, Change, worst};
 use super::types::Plan;
@@ -150,8 +150,31 @@ fn ordered(order: &ServerOrder) -> Amounts {
     }
 }
 
+/// The processors and devices that a server without a domain gets again with it. Of an imported one only its host
+/// knows.
+fn expected(record: &ServerRecord, scheduler: &SchedulerSettings) -> Option<(u64, Devices)> {
+    if record.imported_from.is_some() {
+        return None;
+    }
+    let asked = asked_by(&record.spec);
+    let own = asked
+        .cells
+        .iter()
+        .filter(|cell| cell.policy == CpuPolicy::Dedicated);
+    let mut devices = Devices::new();
+    for (alias, count) in &asked.devices {
+        let kinds = scheduler.pci_aliases.get(alias.as_str()).into_iter().flatten();
+        *devices.entry(kinds.copied().collect()).or_default() += count;
+    }
+    Some((own.map(|cell| cell.vcpus).sum(), devices))
+}
+
 /// What servers take before the plan begins, by host.
-fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<HostName, Amounts> {
+fn at_first(
+    recorded: &RecordedFleet,
+    observed: &ObservedFleet,
+    scheduler: &SchedulerSettings,
+) -> BTreeMap<HostName, Amounts> {
     let specs: BTreeMap<ServerId, &ServerSpec> = recorded
         .servers
         .values()
@@ -195,6 +218,12 @@ fn at_first(recorded: &RecordedFleet, observed: &ObservedFleet) -> BTreeMap<Host
             .is_some_and(|inventory| inventory.domains.contains_key(&record.id.uuid()));
         if !seen && let Some(sum) = used.get_mut(host) {
             add(sum, &resources(&record.spec));
+            if let Some((own_cpus, devices)) = expected(record, scheduler) {
+                sum.own_cpus += own_cpus;
+                for (kinds, count) in devices {
+                    *sum.devices.entry(kinds).or_default() += count;
+                }
+            }
         }
     }
     used
@@ -236,10 +265,12 @@ struct Changes<'a> {
 struct Known<'a> {
     records: BTreeMap<ServerId, &'a ServerRecord>,
     sizes: BTreeMap<ServerId, Amounts>,
+    /// How many devices each has, given away by its host still or no longer.
+    devices: BTreeMap<ServerId, u64>,
 }
 
 impl<'a> Known<'a> {
-    fn new(recorded: &'a RecordedFleet, observed: &ObservedFleet) -> Self {
+    fn new(recorded: &'a RecordedFleet, observed: &ObservedFleet, scheduler: &SchedulerSettings) -> Self {
         let records: BTreeMap<ServerId, &ServerRecord> = recorded
             .servers
             .values()
@@ -249,19 +280,34 @@ impl<'a> Known<'a> {
             .iter()
             .map(|(id, record)| (*id, resources(&record.spec).into()));
         let mut sizes: BTreeMap<ServerId, Amounts> = sizes.collect();
+        let mut devices = BTreeMap::new();
         // Wherever a domain is: it may be on another host than recorded.
         for inventory in observed
             .values()
             .filter_map(|observation| observation.inventory())
         {
             for domain in inventory.domains.values() {
-                if let Some(size) = sizes.get_mut(&ServerId::from_uuid(domain.uuid)) {
+                let server = ServerId::from_uuid(domain.uuid);
+                if let Some(size) = sizes.get_mut(&server) {
+                    devices.insert(server, domain.pci_devices.len() as u64);
                     size.own_cpus = pinned(inventory, domain).count() as u64;
                     size.devices = counted(given(inventory, domain));
                 }
             }
         }
-        Self { records, sizes }
+        for (server, record) in records.iter().filter(|(server, _)| !devices.contains_key(server)) {
+            if let (Some(size), Some((own_cpus, expected))) =
+                (sizes.get_mut(server), expected(record, scheduler))
+            {
+                size.own_cpus = own_cpus;
+                size.devices = expected;
+            }
+        }
+        Self {
+            records,
+            sizes,
+            devices,
+        }
     }
 
     fn size(&self, server: ServerId) -> Amounts {
@@ -275,9 +321,9 @@ impl<'a> Known<'a> {
             .iter()
             .map(|devices| (devices.alias.as_str(), devices.count));
         let count: u64 = order.devices.iter().map(|devices| devices.count).sum();
-        let has: u64 = self.size(order.id).devices.values().sum();
-        let before = self.records.get(&order.id).map(|record| devices_of(&record.spec));
-        let before = before.unwrap_or_default();
+        let has = self.devices.get(&order.id).copied().unwrap_or_default();
+        let before = self.records.get(&order.id);
+        let before = before.map_or_else(Vec::new, |record| asked_by(&record.spec).devices);
         has >= count && asked.eq(before.iter().map(|(alias, count)| (alias.as_str(), *count)))
     }
 }
@@ -374,11 +420,11 @@ pub(super) fn check_capacity(
     scheduler: &SchedulerSettings,
     findings: &mut Vec<LintFinding>,
 ) {
-    let Changes { arrivals, departures } = changes(plan, &Known::new(recorded, observed));
+    let Changes { arrivals, departures } = changes(plan, &Known::new(recorded, observed, scheduler));
     if arrivals.is_empty() {
         return;
     }
-    let used = at_first(recorded, observed);
+    let used = at_first(recorded, observed, scheduler);
     let ancestors = Ancestors::of(plan);
     for (host, arrivals) in &arrivals {
         let Some(inventory) = observed

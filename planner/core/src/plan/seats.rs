@@ -5,7 +5,7 @@ use super::demand::{AsIt, Gives, demand};
 use super::world::{name_of, where_counted};
 use crate::diff::ServerDiff;
 use crate::model::{HostInventory, ServerSpec};
-use crate::placement::{Name, NumaCell, PciPool, Seated};
+use crate::placement::{Name, NumaCell, PciDevice, PciPool, Seated};
 use drover_types::{Address, HostName};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -57,13 +57,15 @@ pub(super) fn seats(
         };
         if !(domain.cells.is_empty() && domain.pci_devices.is_empty()) {
             let devices = inventory.facts.pci_devices.iter();
+            let devices: Vec<PciDevice> = devices
+                .filter(|device| domain.pci_devices.contains(&device.address))
+                .copied()
+                .collect();
             let seated = Seated {
                 demand: demand(inputs.desired, inputs.recorded, spec, AsIt::Is),
                 taken: domain.cells.clone(),
-                devices: devices
-                    .filter(|device| domain.pci_devices.contains(&device.address))
-                    .copied()
-                    .collect(),
+                others: (domain.pci_devices.len() - devices.len()) as u64,
+                devices,
             };
             let on_host = seats.entry(host.clone()).or_default();
             on_host.insert(name_of(address), seated);

@@ -36,7 +36,9 @@ pub(super) fn findings(inputs: &Inputs<'_>) -> Vec<Finding> {
     let unlooked = |address: &Address, says: &str, filter: Filter| Finding {
         severity: Severity::Error,
         address: Some(address.clone()),
-        message: format!("{says}, which {filter} alone looks at, and that is not configured"),
+        message: format!(
+            "{says}, which {filter} alone looks at when servers are placed, and that is not configured"
+        ),
         hint: format!("add \"{filter}\" to filters in the scheduler block"),
     };
     let mut findings = Vec::new();

@@ -431,6 +431,15 @@ fn what_a_guest_has_is_among_what_it_gets() {
     let found = || Before::Devices([at("0000:0a:00.1"), at("0000:ff:00.0")].into());
     let kept = fit_on(wishes, &nobody, found()).expect("it fits");
     assert_eq!(has(kept), [["0000:0a:00.1"]]);
+    let mut redefined = cards(1);
+    redefined.kinds[0].product_id = "0001".parse().expect("an id");
+    let other_kind = Wishes {
+        devices: &[redefined, cards(1)],
+        ..wishes
+    };
+    let both = Before::Devices([at("0000:0a:00.1"), at("0000:0b:00.0")].into());
+    let kept = fit_on(other_kind, &nobody, both).expect("it fits");
+    assert_eq!(has(kept), [["0000:0b:00.0"], ["0000:0a:00.1"]]);
     // Unless it is another's by now.
     let taken = Taken {
         devices: [at("0000:0a:00.1")].into(),

@@ -27,7 +27,8 @@ struct Search<'b> {
     limit: u64,
     best: Score,
     better: Option<Answer>,
-    /// Arrangements that were looked at, where the order of placing matters and comes to the same in the end.
+    /// Arrangements of the wanted that were looked at, where the order of placing matters and comes to the same in the
+    /// end.
     seen: Option<BTreeSet<Vec<Option<HostIndex>>>>,
 }
 
@@ -150,7 +151,7 @@ impl Search<'_> {
 
     /// Tries every server that is not placed as the next one.
     fn next_of_any(&mut self) {
-        let hosts = self.board.hosts.clone();
+        let hosts = self.wanted.iter().map(|at| self.board.hosts[*at]).collect();
         if self.seen.as_mut().is_some_and(|seen| !seen.insert(hosts)) {
             return;
         }

@@ -28,6 +28,26 @@ pub struct Seated {
     pub taken: Vec<CellUse>,
     /// Its devices, as the host reports them.
     pub devices: Vec<PciDevice>,
+    /// How many more it has that the host gives away no longer.
+    pub others: u64,
+}
+
+impl Seated {
+    fn asked(&self) -> &Demand {
+        const NOTHING: &Demand = &Demand {
+            cells: Vec::new(),
+            devices: Vec::new(),
+        };
+        self.demand.as_deref().unwrap_or(NOTHING)
+    }
+
+    /// Whether this is asked, and all of it there.
+    fn is_for(&self, asked: &Demand) -> bool {
+        let count: u64 = asked.devices.iter().map(|(_, count)| count).sum();
+        self.asked() == asked
+            && (asked.cells.is_empty() || !self.taken.is_empty())
+            && self.devices.len() as u64 + self.others >= count
+    }
 }
 
 /// Why a host has no place for a server's cells or devices.
@@ -154,14 +174,33 @@ impl Devices {
         self.taken.get(server)?.last()
     }
 
-    /// As Nova's NUMATopologyFilter.
-    pub(crate) fn fit_cells(&self, demand: &Demand, terms: &Terms<'_>) -> Result<(), Unfit> {
-        self.seats(demand, terms).map(|_| ()).map_err(Unfit::Cells)
+    /// As Nova's NUMATopologyFilter. A server that is there already, by what the host reports, keeps its cells as long as
+    /// it asks for what it has.
+    pub(crate) fn fit_cells(&self, server: &Name, demand: &Demand, terms: &Terms<'_>) -> Result<(), Unfit> {
+        let seated = self.is_here(server);
+        if seated.is_some_and(|seated| seated.is_for(demand)) {
+            return Ok(());
+        }
+        let own = seated.map_or(&[][..], |seated| &seated.devices);
+        self.seats(demand, terms, own).map(|_| ()).map_err(Unfit::Cells)
     }
 
-    /// As Nova's PciPassthroughFilter.
-    pub(crate) fn fit_devices(&self, demand: &Demand, terms: &Terms<'_>) -> Result<(), Unfit> {
-        self.choose(&demand.devices, terms, None, &[]).map(|_| ())
+    /// As Nova's PciPassthroughFilter. A server that is there already keeps its devices as long as it asks for what it
+    /// has, whatever its aliases mean by now.
+    pub(crate) fn fit_devices(&self, server: &Name, demand: &Demand, terms: &Terms<'_>) -> Result<(), Unfit> {
+        let seated = self.is_here(server);
+        if seated.is_some_and(|seated| seated.is_for(demand)) {
+            return Ok(());
+        }
+        let own = seated.map_or(&[][..], |seated| &seated.devices);
+        self.choose(&demand.devices, terms, None, own).map(|_| ())
+    }
+
+    /// What the host reports of a server whose room is not counted now: it was given back, to be taken again.
+    fn is_here(&self, server: &Name) -> Option<&Seated> {
+        self.seated
+            .get(server)
+            .filter(|_| !self.taken.contains_key(server))
     }
 
     /// How many to take from which pool, of those that are the server's `own` first.
@@ -188,12 +227,12 @@ impl Devices {
 
     /// The first choice of cells that holds the server's, with devices near them: cells with devices are tried last
     /// by servers that want none, and first by those that do.
-    fn seats(&self, demand: &Demand, terms: &Terms<'_>) -> Result<Vec<Seat>, Misfit> {
+    fn seats(&self, demand: &Demand, terms: &Terms<'_>, own: &[PciDevice]) -> Result<Vec<Seat>, Misfit> {
         let rank = |cell: u32| {
             let near = i64::try_from(drover_numa::near(&self.pools, cell)).unwrap_or(i64::MAX);
             if demand.devices.is_empty() { near } else { -near }
         };
-        let accepts = |cells: &BTreeSet<u32>| self.choose(&demand.devices, terms, Some(cells), &[]).is_ok();
+        let accepts = |cells: &BTreeSet<u32>| self.choose(&demand.devices, terms, Some(cells), own).is_ok();
         let beside = Beside {
             rank: &rank,
             accepts: &accepts,
@@ -202,13 +241,17 @@ impl Devices {
     }
 
     /// Takes what the host reports of a server that is there, as far as that is what it asks, and for the rest what
-    /// fits; what does not (a server that is put there by force) takes nothing.
+    /// fits; what does not (a server that is put there by force) takes nothing. One that changes where it is takes
+    /// both: what it gives up is nobody else's before the change is done.
     pub(crate) fn take(&mut self, server: &Name, demand: Option<&Demand>, terms: &Terms<'_>) {
-        let seated = Arc::clone(&self.seated);
-        let seated = seated.get(server).filter(|_| !self.taken.contains_key(server));
-        let Some(mut place) = self.place_of(seated, demand, terms) else {
+        let seated = self.is_here(server).cloned();
+        let asked = demand.cloned().unwrap_or_default();
+        let Some(mut place) = self.place_of(seated.as_ref(), &asked, terms) else {
             return;
         };
+        if let Some(seated) = seated.filter(|seated| !seated.is_for(&asked)) {
+            self.add_reported(&mut place, &seated);
+        }
         self.cells.take(&place.seats);
         for (pool, count) in &mut place.devices {
             // Two domains may name one device, of which one alone can run.
@@ -220,40 +263,55 @@ impl Devices {
         taken.push(place);
     }
 
-    fn place_of(&self, seated: Option<&Seated>, demand: Option<&Demand>, terms: &Terms<'_>) -> Option<Taken> {
-        let nothing = Demand::default();
-        let asked = demand.unwrap_or(&nothing);
+    fn place_of(&self, seated: Option<&Seated>, asked: &Demand, terms: &Terms<'_>) -> Option<Taken> {
         let own = seated.map_or(&[][..], |seated| &seated.devices);
         if let Some(seated) = seated {
-            let reported = seated.taken.iter().filter_map(|taken| self.cells.seat_of(taken));
-            let reported: Vec<Seat> = reported.collect();
-            let before = seated.demand.as_deref().unwrap_or(&nothing);
-            let has_cells = asked.cells.is_empty() || !reported.is_empty();
-            let count: u64 = asked.devices.iter().map(|(_, count)| count).sum();
-            if before == asked && has_cells && own.len() as u64 >= count {
+            let reported = self.reported(seated);
+            if seated.is_for(asked) {
                 return Some(Taken {
                     seats: reported,
                     devices: self.given(own),
                 });
             }
-            if before.cells == asked.cells
-                && has_cells
+            let cells_stay = seated.asked().cells == asked.cells && !reported.is_empty();
+            if (cells_stay || asked.cells.is_empty())
                 && let Ok(devices) = self.devices_at(&reported, asked, terms, own)
             {
                 return Some(Taken {
-                    seats: reported,
+                    seats: if cells_stay { reported } else { Vec::new() },
                     devices,
                 });
             }
-        } else if demand.is_none() {
+        } else if *asked == Demand::default() {
             return None;
         }
-        let seats = self.seats(asked, terms).unwrap_or_default();
-        let devices = self.devices_at(&seats, asked, terms, own);
-        Some(Taken {
-            seats,
-            devices: devices.unwrap_or_else(|_| self.given(own)),
-        })
+        let seats = self.seats(asked, terms, own).unwrap_or_default();
+        let devices = self.devices_at(&seats, asked, terms, own).unwrap_or_default();
+        Some(Taken { seats, devices })
+    }
+
+    fn reported(&self, seated: &Seated) -> Vec<Seat> {
+        let seats = seated.taken.iter().filter_map(|taken| self.cells.seat_of(taken));
+        seats.collect()
+    }
+
+    /// Adds to a place what the server has as it is, of both the larger part where they are of one kind.
+    fn add_reported(&self, place: &mut Taken, seated: &Seated) {
+        let uses: Vec<CellUse> = place.of_cells().cloned().collect();
+        let both = drover_numa::at_most(&[uses, seated.taken.clone()]);
+        place.seats = both
+            .iter()
+            .filter_map(|taken| self.cells.seat_of(taken))
+            .collect();
+        let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
+        for (pool, count) in place.devices.drain(..) {
+            *counts.entry(pool).or_default() += count;
+        }
+        for (pool, count) in self.given(&seated.devices) {
+            let most = counts.entry(pool).or_default();
+            *most = count.max(*most);
+        }
+        place.devices = counts.into_iter().collect();
     }
 
     /// Devices for a server in these cells, near them if it asks for cells.

@@ -7,6 +7,9 @@ pub(super) fn check(ask: &Ask<'_>) -> Result<(), Rejection> {
     let Some(demand) = demand.filter(|demand| !demand.devices.is_empty()) else {
         return Ok(());
     };
-    let fits = ask.sides.devices(ask.index).fit_devices(demand, &ask.terms());
+    let fits = ask
+        .sides
+        .devices(ask.index)
+        .fit_devices(&ask.request.name, demand, &ask.terms());
     fits.map_err(|problem| Rejection::Devices { problem })
 }

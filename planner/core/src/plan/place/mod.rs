@@ -25,7 +25,7 @@ mod words;
 pub(super) use able::{cannot_take, may_help};
 
 use super::build::Inputs;
-use super::demand::{AsIt, demand, larger as larger_demand};
+use super::demand::{AsIt, demand};
 use super::reason::Reason;
 use super::types::{Blocked, Finding, Placement, Severity};
 use super::world::{larger, name_of, request, resources, scheduler, where_counted};
@@ -367,7 +367,6 @@ impl<'a> Placer<'a> {
         let refusals = self.scheduler.refusals(&host, &after);
         let lacks_room =
             refusals.is_ok_and(|refusals| refusals.iter().any(|refusal| is_room(refusal.filter)));
-        after.demand = larger_demand(self.inputs.desired, before.demand.clone(), after.demand);
         let taken = if lacks_room { &before } else { &after };
         self.scheduler
             .force(&host, taken)

@@ -165,7 +165,7 @@ fn a_server_goes_where_its_hints_and_its_priority_send_it() {
     let plan = plan_of(&fleet, &observed(&hosts));
     assert_eq!(
         plan.findings[0].message,
-        "it sets same_host, which SameHostFilter alone looks at, and that is not configured"
+        "it sets same_host, which SameHostFilter alone looks at when servers are placed, and that is not configured"
     );
     fleet.scheduler.filters.push("SameHostFilter".to_owned());
     let plan = plan_of(&fleet, &observed(&hosts));
@@ -263,7 +263,7 @@ fn what_nothing_configured_looks_at_is_told() {
         let server = fleet.servers.get_mut(&address("server.b")).expect("declared");
         server.spec.availability_zone = Some("nova".to_owned());
     });
-    let behind = ", which {} alone looks at, and that is not configured";
+    let behind = ", which {} alone looks at when servers are placed, and that is not configured";
     let expected = [
         (
             "Error server.b: it sets availability_zone",

@@ -60,11 +60,11 @@ impl State {
     }
 
     fn cells_allow(&self, server: &Server, step: Step) -> bool {
-        let demand = server.cells.as_ref().and_then(|cells| cells.then.as_ref());
-        let devices = self.devices[step.to].as_ref();
-        devices
-            .zip(demand)
-            .is_none_or(|(devices, demand)| devices.fit(demand))
+        let Some((devices, cells)) = self.devices[step.to].as_ref().zip(server.cells.as_ref()) else {
+            return true;
+        };
+        let demand = cells.then.as_ref();
+        demand.is_none_or(|demand| devices.fit(&cells.name, demand))
     }
 
     fn company_allows(&self, server: &Server, step: Step) -> bool {
@@ -131,7 +131,10 @@ impl State {
         let mut devices = HostDevices::clone(devices);
         growing.iter().all(|cells| {
             devices.give_back(&cells.name);
-            let fit = cells.then.as_ref().is_none_or(|demand| devices.fit(demand));
+            let fit = cells
+                .then
+                .as_ref()
+                .is_none_or(|demand| devices.fit(&cells.name, demand));
             devices.take(&cells.name, cells.then.as_deref());
             fit
         })
