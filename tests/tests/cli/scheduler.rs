@@ -130,6 +130,9 @@ fn without_options_a_line_per_server() {
     large    -     no valid host among 2
 
     2 of 3 servers placed.
+    large: none of 2 hosts passes RamFilter (refused: RamFilter 2); it would fit
+        with 2 GiB more memory free on n1, or one more host with 6 GiB free, 10 GiB
+        of disk, 1 vCPU
     ");
 }
 
@@ -154,6 +157,9 @@ fn explained_every_host_says_why() {
       n2  RAM: wants 6 GiB, 4 GiB of 6 GiB left
 
     2 of 3 servers placed.
+    large: none of 2 hosts passes RamFilter (refused: RamFilter 2); it would fit
+        with 2 GiB more memory free on n1, or one more host with 6 GiB free, 10 GiB
+        of disk, 1 vCPU
     ");
     assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80));
     let both = folder.simulate(&["--explain", "--json"]).exits(0).json();
@@ -163,6 +169,8 @@ fn explained_every_host_says_why() {
                "ratio": 1.0})
     );
     assert_eq!(both[0]["explanation"]["margin"], json!(0.0));
+    assert_eq!(both[2]["conflict"]["filters"], json!(["RamFilter"]));
+    assert!(both[0].get("conflict").is_none());
 }
 
 #[test]

@@ -22,7 +22,10 @@ impl fmt::Display for Explanation {
             } else {
                 let refusals = host.refusals.iter();
                 refusals
-                    .map(|refusal| format!("{}: {}", refusal.filter.label(), refusal.rejection))
+                    .map(|refusal| {
+                        let rejection = &refusal.rejection;
+                        format!("{}: {rejection}", rejection.label(refusal.filter))
+                    })
                     .collect()
             };
             rows(f, host.host.as_str(), width, &lines)?;

@@ -192,6 +192,12 @@ fn what_a_flavor_cannot_ask_is_told_at_once() {
         {"specs": {"hw:mem_page_size": "huge"}},
         {"specs": {"hw:mem_page_size": "small"}, "image": {"hw_mem_page_size": "large"}},
         {"image": {"hw_mem_page_size": "large"}},
+        {"specs": {"hw:numa_nodes": "1"}, "image": {"hw_numa_nodes": "2"}},
+        {"specs": {"hw:cpu_policy": "shared"}, "image": {"hw_cpu_policy": "dedicated"}},
+        {"specs": {"hw:cpu_policy": "dedicated", "hw:cpu_thread_policy": "isolate"},
+         "image": {"hw_cpu_thread_policy": "require"}},
+        {"specs": {"hw:pci_numa_affinity_policy": "required"}},
+        {"specs": {"hw:pci_numa_affinity_policy": "legacy"}, "image": {"hw_pci_numa_affinity_policy": "socket"}},
         {"specs": {"hw:numa_nodes": "1", "hw:numa_cpus.0": "0-9", "hw:numa_mem.0": "1024"}},
         {"specs": {"hw:numa_nodes": "1", "hw:numa_cpus.0": "0", "hw:numa_mem.0": "1024"}},
         {"specs": {"hw:numa_nodes": "1", "hw:numa_cpus.0": "0,1", "hw:numa_mem.0": "1000"}},
@@ -214,11 +220,16 @@ fn what_a_flavor_cannot_ask_is_told_at_once() {
     server "s4": extra_specs: hw:mem_page_size = "huge" cannot be used: write small, large, any, or a size such as 2048 (KiB), 2MB or 1GB
     server "s5": extra_specs: hw_mem_page_size = "large" cannot be used: the flavor asks for "small"
     server "s6": extra_specs: hw_mem_page_size = "large" cannot be used: the flavor must allow it with hw:mem_page_size
-    server "s7": extra_specs: hw:numa_cpus.0 = "0-9" cannot be used: write processors of the server as 0-3,6, each once in all cells
-    server "s8": extra_specs: hw:numa_cpus.0 = "0" cannot be used: some of the server's processors are in no cell
-    server "s9": extra_specs: hw:numa_mem.0 = "1000" cannot be used: the cells must have 1024 MiB in all
-    server "s10": extra_specs: hw:numa_nodes = "2" cannot be used: hw:numa_cpus.N and hw:numa_mem.N must be there for each cell
-    server "s11": extra_specs: no device is known as fpga; add it to config.pci_aliases
-    server "s12": extra_specs: hw:emulator_threads_policy = "isolate" cannot be used: it is not supported
+    server "s7": extra_specs: hw_numa_nodes = "2" cannot be used: the flavor says hw:numa_nodes = "1"
+    server "s8": extra_specs: hw_cpu_policy = "dedicated" cannot be used: the flavor says hw:cpu_policy = "shared"
+    server "s9": extra_specs: hw_cpu_thread_policy = "require" cannot be used: the flavor says hw:cpu_thread_policy = "isolate"
+    server "s10": extra_specs: hw:pci_numa_affinity_policy = "required" cannot be used: it must be legacy
+    server "s11": extra_specs: hw_pci_numa_affinity_policy = "socket" cannot be used: the flavor says hw:pci_numa_affinity_policy = "legacy"
+    server "s12": extra_specs: hw:numa_cpus.0 = "0-9" cannot be used: write processors of the server as 0-3,6, each once in all cells
+    server "s13": extra_specs: hw:numa_cpus.0 = "0" cannot be used: some of the server's processors are in no cell
+    server "s14": extra_specs: hw:numa_mem.0 = "1000" cannot be used: the cells must have 1024 MiB in all
+    server "s15": extra_specs: hw:numa_nodes = "2" cannot be used: hw:numa_cpus.N and hw:numa_mem.N must be there for each cell
+    server "s16": extra_specs: no device is known as fpga; add it to config.pci_aliases
+    server "s17": extra_specs: hw:emulator_threads_policy = "isolate" cannot be used: it is not supported
     "#);
 }

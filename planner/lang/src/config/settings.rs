@@ -202,7 +202,13 @@ fn read_scheduler(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<
                 names.join(", "),
                 known.join(", ")
             );
-            arguments.wrong("filters", expression, &problem, did_you_mean(first, known));
+            // Left out on purpose: README says why.
+            let hint = (*first == "JsonFilter").then(|| {
+                "it is left out: extra_specs of a flavor say the same, such as \"capabilities:free_ram_mb\" = \">= 4096\""
+                    .to_owned()
+            });
+            let hint = hint.or_else(|| did_you_mean(first, known));
+            arguments.wrong("filters", expression, &problem, hint);
         }
         settings.filters = filters;
     }

@@ -176,8 +176,44 @@ fn page_size(needs: &Needs) -> Result<Option<PageSize>, DemandError> {
     }
 }
 
+/// What an image may not ask beside its flavor: Nova's ImageNUMATopologyForbidden, ImageCPUPinningForbidden,
+/// ImageCPUThreadPolicyForbidden and ImagePCINUMAPolicyForbidden.
+fn forbidden(needs: &Needs) -> Result<(), DemandError> {
+    let both = |key: &str, property: &'static str| {
+        let flavor = needs.extra_specs.get(key)?.as_str();
+        Some((flavor, property, needs.image.get(property)?))
+    };
+    let against = |(flavor, property, image): (&str, &'static str, &str), key: &str| {
+        Err(wrong(
+            property,
+            image,
+            format!("the flavor says {key} = {flavor:?}"),
+        ))
+    };
+    if let Some(both) = both("hw:numa_nodes", "hw_numa_nodes") {
+        return against(both, "hw:numa_nodes");
+    }
+    if let Some(both) = both("hw:cpu_policy", "hw_cpu_policy")
+        .filter(|(flavor, _, image)| (*flavor, *image) == ("shared", "dedicated"))
+    {
+        return against(both, "hw:cpu_policy");
+    }
+    if let Some(both) = both("hw:cpu_thread_policy", "hw_cpu_thread_policy")
+        .filter(|(flavor, _, image)| *flavor != "prefer" && flavor != image)
+    {
+        return against(both, "hw:cpu_thread_policy");
+    }
+    if let Some(both) = both("hw:pci_numa_affinity_policy", "hw_pci_numa_affinity_policy")
+        .filter(|(flavor, _, image)| flavor != image)
+    {
+        return against(both, "hw:pci_numa_affinity_policy");
+    }
+    Ok(())
+}
+
 fn cells(needs: &Needs, wants: &Resources) -> Result<Vec<GuestCell>, DemandError> {
     const NODES: &str = "hw:numa_nodes";
+    forbidden(needs)?;
     let policy = word(
         needs,
         "hw:cpu_policy",

@@ -1,5 +1,6 @@
 //! The words for why a filter refused a host, for what would help, and how hard that is.
 
+use super::Filter;
 use super::rejection::{Rejection, Unmet};
 use std::fmt;
 
@@ -322,6 +323,20 @@ impl Rejection {
                 format!("{host} measuring {metric}"),
                 Effort::Change,
             ),
+        }
+    }
+}
+
+impl Rejection {
+    /// What people call what a filter looks at; of one that looks at several things, which of them it was.
+    #[must_use]
+    pub const fn label(&self, filter: Filter) -> &'static str {
+        match (filter, self) {
+            (Filter::Placement, Self::Ram { .. }) => Filter::Ram.label(),
+            (Filter::Placement, Self::Disk { .. }) => Filter::Disk.label(),
+            (Filter::Placement, Self::Vcpus { .. }) => Filter::Core.label(),
+            (Filter::Placement, Self::Zone { .. }) => Filter::AvailabilityZone.label(),
+            (filter, _) => filter.label(),
         }
     }
 }

@@ -254,7 +254,7 @@ fn wall() -> Request {
 fn nearest_words((host, refusals): &(Name, Vec<(Filter, Rejection)>)) -> String {
     let said: Vec<String> = refusals
         .iter()
-        .map(|(filter, rejection)| format!("{} {rejection}", filter.label()))
+        .map(|(filter, rejection)| format!("{} {rejection}", rejection.label(*filter)))
         .collect();
     format!("{host} ({})", said.join("; "))
 }
