@@ -108,38 +108,68 @@ fn mib(amount: u64) -> String {
     ByteSize::from_mib(amount).to_string()
 }
 
-/// One row for each flavor, a column for each zone.
+/// Lines that are longer are told apart.
+const COLUMNS: usize = 80;
+
+/// One row for each flavor, a column for each zone; where that is too wide, zones and filters in lines below.
 fn rooms(flavors: &[FlavorRoom]) -> String {
     let Some(first) = flavors.first() else {
         return "No flavor is declared.".to_owned();
     };
-    let mut header = vec!["FLAVOR", "VCPUS", "RAM", "DISK", "MORE"];
+    let sizes = ["FLAVOR", "VCPUS", "RAM", "DISK", "MORE"];
+    let size = |room: &FlavorRoom| -> Vec<String> {
+        vec![
+            room.flavor.to_string(),
+            room.vcpus.to_string(),
+            mib(room.ram_mib),
+            mib(room.disk_mib),
+            room.more.to_string(),
+        ]
+    };
+    let stopped = |room: &FlavorRoom| {
+        let filters = room.stopped_by.iter();
+        let filters: Vec<String> = filters
+            .map(|(filter, hosts)| format!("{filter} on {}", hosts_of(*hosts)))
+            .collect();
+        filters.join(", ")
+    };
+    let mut header = sizes.to_vec();
     header.extend(first.zones.keys().map(String::as_str));
     header.push("STOPPED BY");
     let rows: Vec<Vec<String>> = flavors
         .iter()
         .map(|room| {
-            let mut row = vec![
-                room.flavor.to_string(),
-                room.vcpus.to_string(),
-                mib(room.ram_mib),
-                mib(room.disk_mib),
-                room.more.to_string(),
-            ];
+            let mut row = size(room);
             row.extend(room.zones.values().map(ToString::to_string));
-            let stopped = room.stopped_by.iter();
-            let stopped: Vec<String> = stopped
-                .map(|(filter, hosts)| format!("{filter} on {}", hosts_of(*hosts)))
-                .collect();
-            row.push(if stopped.is_empty() {
-                "-".to_owned()
-            } else {
-                stopped.join(", ")
-            });
+            row.push(
+                Some(stopped(room))
+                    .filter(|by| !by.is_empty())
+                    .unwrap_or_else(|| "-".to_owned()),
+            );
             row
         })
         .collect();
-    table(&header, &rows)
+    let wide = table(&header, &rows);
+    if wide.lines().all(|line| line.chars().count() <= COLUMNS) {
+        return wide;
+    }
+    let rows: Vec<Vec<String>> = flavors.iter().map(size).collect();
+    let mut text = table(&sizes, &rows);
+    for room in flavors {
+        let zones = room.zones.iter().map(|(zone, more)| format!("{more} in {zone}"));
+        let mut parts: Vec<String> = zones.collect();
+        let by = stopped(room);
+        if !by.is_empty() {
+            parts.push(format!("stopped by {by}"));
+        }
+        if !parts.is_empty() {
+            text.push_str(&format!(
+                "\n{}",
+                paragraph(&format!("{}: {}", room.flavor, parts.join(", ")))
+            ));
+        }
+    }
+    text
 }
 
 fn hosts_of(count: u64) -> String {

@@ -127,3 +127,25 @@ fn a_policy_that_is_none_is_a_mistake() {
         .exits(1)
         .says("policies stand in the block drover");
 }
+
+#[test]
+fn many_zones_with_long_names_are_told_below_the_table() {
+    let fleet = fleet();
+    let zones = [
+        "availability-zone-one-of-the-east",
+        "availability-zone-two-of-the-east",
+    ];
+    let mut text = fleet.base();
+    for (host, zone) in ["n1", "n2"].iter().zip(zones) {
+        let block = format!("host \"{host}\" {{\n");
+        text = text.replacen(&block, &format!("{block}  availability_zone = \"{zone}\"\n"), 1);
+    }
+    fleet.write("drover.hcl", &text);
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    let shown = fleet.drover(&["capacity"]).exits(0);
+    shown
+        .says("flavor.small: ")
+        .says("in availability-zone-two-of-the-east");
+    let text = shown.text();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}

@@ -1,6 +1,7 @@
 //! What is written down for filters and weighers and can mean nothing: no host could ever meet it, or nobody has the
 //! name. Nova finds that out with the first request, or never.
 
+use super::build::host_address;
 use super::settings::settings_finding;
 use super::types::{Finding, Severity};
 use super::world::short_name;
@@ -8,7 +9,8 @@ use crate::model::DesiredFleet;
 use crate::placement::{
     SchedulerConfig, flaw_of_metadata, flaw_of_requirement, flaw_of_versions, is_compared,
 };
-use drover_types::Address;
+use drover_types::{Address, HostName};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every such text of flavors, images, aggregates and the scheduler block.
@@ -37,6 +39,31 @@ pub(super) fn findings(desired: &DesiredFleet) -> Vec<Finding> {
         findings.extend(told(address, "metadata", hidden, flaws));
     }
     findings.extend(settings(desired));
+    findings.extend(addresses(desired));
+    findings
+}
+
+/// Hosts at the address of another: one agent answers there, and it is that of one host.
+fn addresses(desired: &DesiredFleet) -> Vec<Finding> {
+    let mut first: BTreeMap<String, &HostName> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for (name, host) in &desired.hosts {
+        match first.entry(host.spec.address.to_string()) {
+            Entry::Vacant(entry) => {
+                entry.insert(name);
+            }
+            Entry::Occupied(other) => findings.push(Finding {
+                severity: Severity::Error,
+                address: Some(host_address(name)),
+                message: format!(
+                    "its address is {}, and so is that of host {}",
+                    other.key(),
+                    other.get()
+                ),
+                hint: "give each host the address of its own agent".to_owned(),
+            }),
+        }
+    }
     findings
 }
 
@@ -146,6 +173,13 @@ mod tests {
                 "isolated_hosts has \"n9\", and no host of that name is declared",
                 "isolated_images has \"nope\", and no image of that name is declared",
             ]
+        );
+        let n1 = fleet.hosts[&crate::testing::host("n1")].clone();
+        fleet.hosts.insert(crate::testing::host("n2"), n1);
+        let same = texts(&fleet).pop().expect("one more");
+        assert!(
+            same.starts_with("host.n2: its address is ") && same.ends_with(" host n1"),
+            "{same}"
         );
         let of = fleet.flavors.get_mut(&flavor).expect("there");
         of.spec.sensitive.insert("extra_specs".to_owned());
