@@ -3,7 +3,7 @@
 
 use crate::Failed;
 use crate::fleet::Fleet;
-use crate::table::{Row, Times};
+use crate::table::{Allowed, Row, Times};
 use drover_core::model::{
     CachedImage, DomainMark, FrozenGuest, HostInventory, HostObservation, HostRecord, ObservedDomain,
     ObservedFleet, Ownership, OwnershipState, PlainRecord, SavedInventory, ServerRecord, VmState,
@@ -28,6 +28,8 @@ struct Size {
     memory: u64,
     /// Time and memory of the plan that creates all, then of the one that does nothing.
     lines: [&'static str; 4],
+    /// That of the one beside the other.
+    no_slower: &'static str,
 }
 
 const SIZES: [Size; 2] = [
@@ -43,6 +45,7 @@ const SIZES: [Size; 2] = [
             "plan of the same 10,000 with nothing to do",
             "its memory (10,000, nothing to do)",
         ],
+        no_slower: "10,000 with nothing to do, beside 10,000 new",
     },
     Size {
         servers: 100_000,
@@ -56,6 +59,7 @@ const SIZES: [Size; 2] = [
             "plan of the same 100,000 with nothing to do",
             "its memory (100,000, nothing to do)",
         ],
+        no_slower: "100,000 with nothing to do, beside 100,000 new",
     },
 ];
 
@@ -92,8 +96,19 @@ fn measure_size(fleet: &Fleet<'_>, size: &Size, template: &HostInventory) -> Res
     let nothing = Taken::of(&workspace, size, &again, "No changes")?;
 
     let [creates, creates_memory, nothing_line, nothing_memory] = size.lines;
+    let no_slower = Row::Ratio {
+        what: size.no_slower,
+        drover: nothing.times.clone(),
+        raw: from_nothing.times.clone(),
+        // For what else the machine does.
+        allowed: Allowed {
+            factor: 1.05,
+            plus: Duration::ZERO,
+        },
+    };
     let mut rows = from_nothing.rows(size, creates, creates_memory);
     rows.extend(nothing.rows(size, nothing_line, nothing_memory));
+    rows.push(no_slower);
     Ok(rows)
 }
 

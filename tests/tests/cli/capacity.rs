@@ -143,9 +143,9 @@ fn many_zones_with_long_names_are_told_below_the_table() {
     fleet.write("drover.hcl", &text);
     fleet.drover(&["apply", "--auto-approve"]).exits(0);
     let shown = fleet.drover(&["capacity"]).exits(0);
+    let text = shown.text();
     shown
         .says("flavor.small: ")
         .says("in availability-zone-two-of-the-east");
-    let text = shown.text();
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }

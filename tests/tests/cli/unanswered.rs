@@ -102,6 +102,9 @@ fn another_host_at_an_address() {
     insta::assert_snapshot!(ran.text(), @r#"
     exit 1
     --- stdout
+    Error: host.n2: its address is <n2>, and so is that of host n1
+      hint: give each host the address of its own agent
+
     Error: host n1 is not trusted: <n2> is not trusted as
     spiffe://test/agent/n1, or does not trust us: this is spiffe://test/agent/n2,
     not spiffe://test/agent/n1
