@@ -1,12 +1,14 @@
 //! Drover's speed against the raw tools, measured in one run on one lab, as ratios with a target each.
 //!
 //!     make bench                                              everything
-//!     cargo bench -p drover-tests --bench speed -- boot       one of: boot, plan, migration, memory, large, simulated, image
+//!     cargo bench -p drover-tests --bench speed -- boot       one of: boot, plan, migration, memory,
+//!                                                             decisions, large, simulated, image
 //!
 //! Needs root and the packages of `scripts/setup lab`. Drover and the raw tools take turns, so that what
 //! else the machine does meets both; of several rounds the median counts.
 
 mod boot;
+mod decisions;
 mod fleet;
 mod image;
 mod large;
@@ -29,11 +31,12 @@ type Failed = Box<dyn Error>;
 type Part = (&'static str, fn(&Fleet<'_>) -> Result<Vec<Row>, Failed>);
 
 /// The image comes last: it uses an agent without the planner.
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("boot", boot::measure),
     ("plan", plan::measure),
     ("migration", migration::measure),
     ("memory", memory::measure),
+    ("decisions", decisions::measure),
     ("large", large::measure),
     ("simulated", simulated::measure),
     ("image", image::measure),
