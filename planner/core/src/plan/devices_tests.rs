@@ -2,7 +2,8 @@
 
 use super::lint::lint;
 use super::testing::Fleet;
-use super::{ActionKind, BlockedBy, LintFinding, Plan, export};
+use super::tests::plan;
+use super::{ActionKind, BlockedBy, LintFinding, Plan, PlanOptions, export};
 use crate::executor::DeviceOrder;
 use crate::model::Power;
 use crate::testing::{address, desired, host, lineage, with_hosts, with_server};
@@ -469,4 +470,47 @@ fn a_pinned_server_that_changes_its_device_takes_both_cells_until_then() {
         told(&fleet.plan()),
         ["server.a: update with [nic:1]", "server.b: no host"]
     );
+}
+
+/// It keeps nothing of what it has, so that its host must have what it asks for by now; and more memory, if it is to.
+#[test]
+fn one_that_is_made_anew_finds_what_it_asks_where_it_is_or_stays() {
+    let replaced = |change: &dyn Fn(&mut Fleet)| {
+        let mut fleet = fleet(&[("n1", &[1])], &[("server.a", "n1", "gpu", &[1], true)]);
+        change(&mut fleet);
+        let options = PlanOptions {
+            replace: vec![address("server.a")],
+            ..PlanOptions::default()
+        };
+        let plan = plan(&fleet.desired, &fleet.recorded, &fleet.observed, &options);
+        let why = plan.blocked.iter().flat_map(|blocked| match &blocked.by {
+            BlockedBy::NoHost { rejections, .. } => rejections.iter().map(|one| one.why.clone()).collect(),
+            other => vec![format!("{other:?}")],
+        });
+        let why: Vec<String> = why.collect();
+        (told(&plan), why)
+    };
+    let size = |fleet: &mut Fleet, mib: u64| {
+        let server = fleet
+            .desired
+            .servers
+            .get_mut(&address("server.a"))
+            .expect("declared");
+        server.spec.size.ram = ByteSize::from_mib(mib);
+    };
+    let made = ["server.a: create on n1 with [gpu:1]".to_owned()].to_vec();
+    assert_eq!(replaced(&|_| ()), (made.clone(), Vec::new()));
+    assert_eq!(replaced(&|fleet| size(fleet, 4096)), (made, Vec::new()));
+    let blocked = ["server.a: no host".to_owned()].to_vec();
+    let few = ["wants 1 of gpu, 0 free".to_owned()].to_vec();
+    let redefined = replaced(&|fleet| {
+        let aliases = &mut fleet.desired.scheduler.pci_aliases;
+        aliases.insert("gpu".to_owned(), vec![kind("0002")]);
+    });
+    assert_eq!(redefined, (blocked.clone(), few));
+    let (larger, why) = replaced(&|fleet| size(fleet, 16_384));
+    assert_eq!((larger, why.len()), (blocked, 1), "{why:?}");
+    // Its host was overfull before: that is not its doing.
+    let (same, _) = replaced(&|fleet| fleet.inventory("n1").facts.ram_mib = 64);
+    assert_eq!(same, ["server.a: create on n1 with [gpu:1]"]);
 }

@@ -27,7 +27,7 @@ pub(super) use able::{cannot_take, may_help};
 use super::build::Inputs;
 use super::demand::{AsIt, demand};
 use super::reason::Reason;
-use super::types::{Blocked, Finding, Placement, Severity};
+use super::types::{Blocked, BlockedBy, Finding, HostRejection, Placement, Severity};
 use super::world::{larger, name_of, request, resources, scheduler, where_counted};
 use crate::diff::{FleetDiff, ServerDiff, ServerStep};
 use crate::placement::filters::Depends;
@@ -338,12 +338,76 @@ impl<'a> Placer<'a> {
         if server.moves.is_some() {
             return;
         }
+        if let Some(ServerStep::Rebuild { why }) = server.steps.iter().find(|step| is_rebuild(step)) {
+            self.rebuild_here(address, server, why);
+            return;
+        }
         if let (Some(seat), Growth::NoRoom) = (&server.seat, self.grow_here(address, server)) {
             let why = Reason::NoRoomHere {
                 host: seat.host.clone(),
             };
             self.placements.moves.insert(address.clone(), why);
         }
+    }
+
+    /// One that is made anew on its host finds there what it asks then, or stays as it is.
+    fn rebuild_here(&mut self, address: &Address, server: &ServerDiff, why: &Reason) {
+        let (Some(seat), Some(before), Some(mut after)) = (
+            &server.seat,
+            self.present(address, server),
+            self.wanted(address, server),
+        ) else {
+            return;
+        };
+        after.wants = larger(before.wants, after.wants);
+        let host = name_of(&seat.host);
+        if self.scheduler.release(&host, &before).is_err() {
+            return;
+        }
+        // Of what it has it keeps nothing: it is asked about as somebody who comes.
+        let comes = Request {
+            name: name_of(&server.id),
+            ..after.clone()
+        };
+        let refusals = self.scheduler.refusals(&host, &comes);
+        let mut refusals = refusals.expect("it was just released there");
+        // Where the host was overfull before, one that asks for no more is not to blame.
+        refusals.retain(|refusal| match refusal.filter.row().depends {
+            Depends::Ram => after.wants.ram_mib > before.wants.ram_mib,
+            Depends::Disk => after.wants.disk_mib > before.wants.disk_mib,
+            Depends::Vcpus => after.wants.vcpus > before.wants.vcpus,
+            Depends::Devices => true,
+            _ => false,
+        });
+        let taken = if refusals.is_empty() { &after } else { &before };
+        self.scheduler
+            .force(&host, taken)
+            .expect("it was just released there");
+        if refusals.is_empty() {
+            return;
+        }
+        self.placements.stuck.insert(address.clone());
+        self.placements.blocked.push(Blocked {
+            address: address.clone(),
+            verb: "replace".to_owned(),
+            why: why.clone(),
+            by: BlockedBy::NoHost {
+                conflict: refusals
+                    .iter()
+                    .map(|refusal| refusal.filter.name().to_owned())
+                    .collect(),
+                rejections: refusals
+                    .iter()
+                    .map(|refusal| HostRejection {
+                        host: seat.host.clone(),
+                        filter: refusal.filter.name().to_owned(),
+                        why: refusal.rejection.to_string(),
+                    })
+                    .collect(),
+            },
+            hint: "it is made anew where it is: make room there, move it first (drover server migrate), or ask for less"
+                .to_owned(),
+        });
     }
 
     /// Takes the room for a server's new size on its host, where there is any.
@@ -388,6 +452,10 @@ enum Growth {
     Taken,
     /// Its host has too little.
     NoRoom,
+}
+
+const fn is_rebuild(step: &ServerStep) -> bool {
+    matches!(step, ServerStep::Rebuild { .. })
 }
 
 /// Whether a filter asks for room, and not for what kind of host it is.

@@ -187,6 +187,9 @@ impl Chain<'_, '_> {
                 Ok(())
             }
             ServerStep::Rebuild { why } => {
+                if self.graph.placements.stuck.contains(self.address) {
+                    return Ok(());
+                }
                 let home = move_to
                     .map(|(_, to)| to.clone())
                     .or_else(|| self.seat.as_ref().map(|seat| seat.host.clone()));
