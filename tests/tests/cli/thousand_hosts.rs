@@ -1,5 +1,5 @@
 //! A simulated fleet of a thousand hosts: real agents behind gRPC and mutual TLS, all in this process, each with a
-//! hypervisor in memory. Their number must cost no more than their number.
+//! hypervisor in memory. What they cost as they become more is measured by `make bench`.
 
 use crate::fake_hosts::Fleet;
 use crate::run::{command, finish};

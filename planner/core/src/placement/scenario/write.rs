@@ -73,7 +73,11 @@ fn of_config(config: &SchedulerConfig) -> ScenarioConfig {
         isolated_images: isolation.images.clone(),
         restrict_isolated_hosts_to_isolated_images: isolation.reserve_hosts,
         aggregate_image_properties_isolation_namespace: image_isolation_prefix.clone(),
-        aggregate_image_properties_isolation_separator: String::new(),
+        // What is set has it at its end; nothing set has the default, which means nothing then.
+        aggregate_image_properties_isolation_separator: match image_isolation_prefix {
+            Some(_) => String::new(),
+            None => ".".to_owned(),
+        },
         image_properties_default_architecture: default_architecture.clone(),
         metrics: ScenarioMetrics {
             weight_setting: metrics.ratios.clone().into_iter().collect(),

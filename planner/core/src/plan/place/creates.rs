@@ -162,7 +162,8 @@ impl<'a> Placer<'a> {
 
     /// Notes the hosts that a batch was given, and says where the search had a part in it.
     fn accept(&mut self, creates: &[Create<'_>], requests: &[Request], batch: &Batch) {
-        let mut replay = self.explain.then(|| batch.start.clone());
+        let explain = self.explain || self.diff.options.explain;
+        let mut replay = explain.then(|| batch.start.clone());
         for at in &batch.outcome.order {
             let position = batch.members[*at];
             let (address, request) = (creates[position].address, &requests[position]);
@@ -175,7 +176,7 @@ impl<'a> Placer<'a> {
                 .expect("every host of the engine is in the map")
                 .clone();
             let placement = match &mut replay {
-                Some(replay) => {
+                Some(replay) if self.explain || self.is_explained(address) => {
                     let mut explanation = replay.explain(request);
                     replay
                         .force(name, request)
@@ -184,6 +185,12 @@ impl<'a> Placer<'a> {
                     explanation.choose(Some(name.clone()));
                     self.keep_explanation(address, explanation);
                     placement
+                }
+                Some(replay) => {
+                    replay
+                        .force(name, request)
+                        .expect("the engine named a host that it has");
+                    words::unexplained(host.clone())
                 }
                 None => words::unexplained(host.clone()),
             };

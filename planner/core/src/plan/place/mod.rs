@@ -160,7 +160,9 @@ impl<'a> Placer<'a> {
             .chain(inputs.recorded.hosts.keys())
             .map(|host| (name_of(host), host.clone()))
             .collect();
-        let explain = diff.options.explain || diff.servers.len() * hosts.len() <= EXPLAINED;
+        let options = &diff.options;
+        let all = options.explain && options.explain_only.is_none();
+        let explain = all || diff.servers.len() * hosts.len() <= EXPLAINED;
         Ok(Self {
             inputs,
             diff,
