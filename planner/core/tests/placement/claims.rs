@@ -302,3 +302,33 @@ proptest! {
         }
     }
 }
+
+/// What a server had when it was on the host is not kept for it once it has left and another came.
+#[test]
+fn who_left_comes_back_only_where_there_is_room() {
+    let n1 = Name::from("n1");
+    let four = |name: usize| {
+        let specs = [("hw:cpu_policy", "dedicated"), ("pci_passthrough:alias", "gpu")];
+        let specs = specs.map(|(key, word)| (key.to_owned(), word.to_owned())).into();
+        request(name, &(4, 1, specs)).expect("it makes sense")
+    };
+    let mut there = There::new();
+    for name in 0..2 {
+        let request = four(name);
+        let demand = request.demand.as_ref().expect("it asks for something");
+        let place = fit(demand, &taken(&there, &request.name), None).expect("it fits");
+        there.insert(request.name.clone(), (request, place));
+    }
+    let mut scheduler = as_reported(&there);
+    let (gone, comes) = (four(0), four(2));
+    scheduler.release(&n1, &gone).expect("a host");
+    assert!(scheduler.passes(&n1, &gone).expect("a host"), "nobody came");
+    scheduler.force(&n1, &comes).expect("a host");
+    assert!(
+        !scheduler.passes(&n1, &gone).expect("a host"),
+        "another has its place"
+    );
+    // As where hosts are looked at as if all had left, and all come back.
+    scheduler.release(&n1, &comes).expect("a host");
+    assert!(scheduler.passes(&n1, &gone).expect("a host"));
+}

@@ -103,6 +103,10 @@ pub(crate) struct Devices {
     taken: BTreeMap<Name, Vec<Taken>>,
     /// What servers that are there took of both, as the host reports it.
     seated: Arc<BTreeMap<Name, Seated>>,
+    /// Those of them that have given it back, and find it as they left it.
+    left: BTreeSet<Name>,
+    /// Those of them that had, when somebody took what may be theirs: if they come again, they come as anybody.
+    strangers: BTreeSet<Name>,
 }
 
 /// What a server took of a host's cells and devices.
@@ -156,6 +160,8 @@ impl Devices {
             pools: pools.to_vec(),
             taken: BTreeMap::new(),
             seated: Arc::new(seated.clone()),
+            left: BTreeSet::new(),
+            strangers: BTreeSet::new(),
         }
     }
 
@@ -196,11 +202,18 @@ impl Devices {
         self.choose(&demand.devices, terms, None, own).map(|_| ())
     }
 
-    /// What the host reports of a server whose room is not counted now: it was given back, to be taken again.
+    /// What the host reports of a server whose room is not counted yet, or was given back and is there still.
     fn is_here(&self, server: &Name) -> Option<&Seated> {
-        self.seated
-            .get(server)
-            .filter(|_| !self.taken.contains_key(server))
+        let away = self.taken.contains_key(server) || self.strangers.contains(server);
+        self.seated.get(server).filter(|_| !away)
+    }
+
+    /// Whoever takes what is not as reported may take the places of those that have left.
+    fn note_arrival(&mut self, server: &Name, as_reported: bool) {
+        self.left.remove(server);
+        if !as_reported {
+            self.strangers.append(&mut self.left);
+        }
     }
 
     /// How many to take from which pool, of those that are the server's `own` first.
@@ -249,7 +262,9 @@ impl Devices {
         let Some(mut place) = self.place_of(seated.as_ref(), &asked, terms) else {
             return;
         };
-        if let Some(seated) = seated.filter(|seated| !seated.is_for(&asked)) {
+        let as_reported = seated.as_ref().is_some_and(|seated| seated.is_for(&asked));
+        self.note_arrival(server, as_reported);
+        if let Some(seated) = seated.filter(|_| !as_reported) {
             self.add_reported(&mut place, &seated);
         }
         self.cells.take(&place.seats);
@@ -341,6 +356,9 @@ impl Devices {
         let last = taken.pop();
         if taken.is_empty() {
             self.taken.remove(server);
+            if self.seated.contains_key(server) && !self.strangers.contains(server) {
+                self.left.insert(server.clone());
+            }
         }
         let Some(Taken { seats, devices }) = last else {
             return;
