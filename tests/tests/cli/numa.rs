@@ -1,10 +1,10 @@
 //! Servers that ask for NUMA cells, on hosts with two cells of two processors each.
 
 use crate::fake_hosts::{FakeHost, Fleet};
-use drover_agent::hypervisor::{DomainReport, DomainState};
+use drover_agent::hypervisor::{DomainReport, DomainState, Hypervisor as _};
 use drover_agent_core::domain::{Attribute, read_back};
 use drover_agent_core::inventory::CpuSets;
-use drover_types::PowerState;
+use drover_types::{PowerState, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -253,4 +253,34 @@ fn processors_are_divided_between_pinned_servers_and_all_others() {
         .drover(&["plan"])
         .exits(1)
         .says("dedicated in the cpus block names processors that this host does not have: 4");
+}
+
+/// One of four processors is its own: it gets it again with its domain, so that one pair is left for others.
+#[test]
+fn the_processors_of_an_imported_server_are_nobody_elses_while_its_domain_is_lost() {
+    let fleet = Fleet::start_with_cells(&[4096]);
+    let mut domain = crate::imports::domain("legacy", crate::imports::ID);
+    let pins = "<vcpu>1</vcpu>\n  <cputune><vcpupin vcpu='0' cpuset='3'/></cputune>";
+    for xml in [&mut domain.live_xml, &mut domain.persistent_xml] {
+        *xml = xml.as_ref().map(|xml| xml.replace("<vcpu>1</vcpu>", pins));
+    }
+    let host = &fleet.hosts[0].hypervisor;
+    host.put(domain);
+    let old = [crate::imports::SERVER, crate::imports::IMPORT].concat();
+    fleet.write("old.hcl", &old);
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    let server = ServerId::from_uuid(crate::imports::ID);
+    host.end(server).expect("it ends");
+    host.undefine(server).expect("it goes");
+    fleet.write("db.hcl", &pinned(2));
+    fleet
+        .drover(&["plan"])
+        .exits(1)
+        .says("server.db[1] cannot be created")
+        .says("NUMATopologyFilter");
+    fleet.write("db.hcl", &pinned(1));
+    fleet.drover(&["apply", "--auto-approve"]).exits(0);
+    let definition = host.definition(server).expect("an answer");
+    let definition = definition.expect("it is defined");
+    assert!(definition.contains("cpuset='3'"), "{definition}");
 }

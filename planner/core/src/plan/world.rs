@@ -263,13 +263,13 @@ pub(super) fn parts(inputs: &Inputs<'_>, diff: &FleetDiff) -> (Parts, Vec<Findin
 
 fn input_finding(error: &InputError) -> Finding {
     let finding = settings_finding(error.to_string());
-    match error {
-        InputError::TooLarge { kind: "host", .. } => Finding {
+    if let InputError::TooLarge { kind: "host", .. } = error {
+        return Finding {
             hint: "this is what the host reports, with the domains on it: look there with virsh".to_owned(),
             ..finding
-        },
-        _ => finding,
+        };
     }
+    finding
 }
 
 /// What a server asks of a host, with this size.

@@ -379,7 +379,12 @@ impl<'a> Placer<'a> {
             Depends::Disk => after.wants.disk_mib > before.wants.disk_mib,
             Depends::Vcpus => after.wants.vcpus > before.wants.vcpus,
             Depends::Devices => true,
-            _ => false,
+            Depends::Facts
+            | Depends::Specs
+            | Depends::Usage
+            | Depends::Members
+            | Depends::Others
+            | Depends::Placement => false,
         });
         let taken = if refusals.is_empty() { &after } else { &before };
         self.scheduler
