@@ -29,7 +29,7 @@ use super::demand::{AsIt, demand};
 use super::reason::Reason;
 use super::types::{Blocked, BlockedBy, Finding, HostRejection, Placement, Severity};
 use super::world::{larger, name_of, request, resources, scheduler, where_counted};
-use crate::diff::{FleetDiff, ServerDiff, ServerStep};
+use crate::diff::{FleetDiff, Seat, ServerDiff, ServerStep};
 use crate::placement::filters::Depends;
 use crate::placement::{Explanation, Filter, Name, Request, Scheduler};
 use drover_types::{Address, HostName};
@@ -308,6 +308,20 @@ impl<'a> Placer<'a> {
         Some(request)
     }
 
+    /// Where a server is, and what it asks as it is and as it is to be.
+    fn change_of<'s>(
+        &self,
+        address: &Address,
+        server: &'s ServerDiff,
+    ) -> Option<(&'s Seat, Request, Request)> {
+        let seat = server.seat.as_ref()?;
+        Some((
+            seat,
+            self.present(address, server)?,
+            self.wanted(address, server)?,
+        ))
+    }
+
     fn seat(&mut self, address: &Address, server: &ServerDiff) {
         let (Some(host), Some(mut request)) = (where_counted(server), self.present(address, server)) else {
             return;
@@ -354,11 +368,7 @@ impl<'a> Placer<'a> {
 
     /// One that is made anew on its host finds there what it asks then, or stays as it is.
     fn rebuild_here(&mut self, address: &Address, server: &ServerDiff, why: &Reason) {
-        let (Some(seat), Some(before), Some(mut after)) = (
-            &server.seat,
-            self.present(address, server),
-            self.wanted(address, server),
-        ) else {
+        let Some((seat, before, mut after)) = self.change_of(address, server) else {
             return;
         };
         after.wants = larger(before.wants, after.wants);
@@ -419,11 +429,7 @@ impl<'a> Placer<'a> {
 
     /// Takes the room for a server's new size on its host, where there is any.
     fn grow_here(&mut self, address: &Address, server: &ServerDiff) -> Growth {
-        let (Some(seat), Some(before), Some(mut after)) = (
-            &server.seat,
-            self.present(address, server),
-            self.wanted(address, server),
-        ) else {
+        let Some((seat, before, mut after)) = self.change_of(address, server) else {
             return Growth::None;
         };
         after.wants = larger(before.wants, after.wants);

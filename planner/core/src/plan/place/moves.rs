@@ -25,11 +25,7 @@ pub(super) fn emptied(why: &Reason) -> Option<&HostName> {
 impl Placer<'_> {
     pub(super) fn relocate(&mut self, address: &Address, server: &ServerDiff, why: Reason) {
         self.placements.moves.remove(address);
-        let (Some(seat), Some(before), Some(mut after)) = (
-            &server.seat,
-            self.present(address, server),
-            self.wanted(address, server),
-        ) else {
+        let Some((seat, before, mut after)) = self.change_of(address, server) else {
             return;
         };
         if server.imported.is_some() {
