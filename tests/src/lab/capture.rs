@@ -10,8 +10,9 @@ use super::state::Role;
 use super::wait::{WAIT_LONG, poll_until, with_log};
 use super::{Lab, LabError, network};
 
-/// tcpdump's buffer: a migration's memory comes faster than a busy machine writes it.
-const BUFFER_KIB: &str = "65536";
+/// The kernel's buffer for tcpdump: all that a migration sends fits, should tcpdump not have its turn
+/// on a busy machine meanwhile.
+const BUFFER_KIB: &str = "262144";
 
 /// A capture that is running.
 #[derive(Debug)]
@@ -37,12 +38,11 @@ impl Lab {
         let path = directory.join(format!("{name}.pcap"));
         let daemon = format!("tcpdump-{name}");
         let mut command = Command::new("tcpdump");
-        // Whole packets, room for a burst, written at once, and by root: tcpdump's own user may not
-        // write there.
+        // Whole packets, each in the file once it was read, and by root: tcpdump's own user may not
+        // write there. Not in immediate mode: it would cut the buffer into slots of the largest packet
+        // that may be, so few that a burst fills them (libpcap's TPACKET_V2).
         command.args(["-i", network::BRIDGE, "-n", "-s", "0", "-B", BUFFER_KIB]);
-        command
-            .args(["--immediate-mode", "-U", "-Z", "root", "-w"])
-            .arg(&path);
+        command.args(["-U", "-Z", "root", "-w"]).arg(&path);
         switch.spawn_daemon(&daemon, &command)?;
         let log = switch.log(&daemon);
         poll_until("tcpdump listening", WAIT_LONG, || {
@@ -62,6 +62,16 @@ impl Lab {
 }
 
 impl Capture {
+    /// Stops tcpdump where it is, as a busy machine may: packets wait in the kernel's buffer.
+    pub fn pause(&self) -> Result<(), LabError> {
+        self.switch.kill(&self.daemon, Signal::SIGSTOP)
+    }
+
+    /// Lets a paused tcpdump go on.
+    pub fn resume(&self) -> Result<(), LabError> {
+        self.switch.kill(&self.daemon, Signal::SIGCONT)
+    }
+
     /// Ends the capture when it holds everything sent until now; an error when a packet was missed,
     /// since then the absence of a text would prove nothing.
     pub fn finish(self) -> Result<Captured, LabError> {
