@@ -22,6 +22,8 @@ struct Stay {
 struct Traffic {
     at_first: u64,
     arrivals: Vec<Change>,
+    /// Those that come to be there.
+    created: Vec<Change>,
     departures: Vec<Change>,
     stays: Vec<Stay>,
 }
@@ -88,7 +90,7 @@ fn specs<'a>(plan: &'a Plan, recorded: &'a RecordedFleet) -> BTreeMap<ServerId, 
     specs
 }
 
-/// Checks groups of which a member migrates: a create meets its filters in placement, and moves nobody.
+/// Checks groups of which a member migrates. Where none does, a create meets all others where its filters saw them.
 pub(super) fn check_groups(plan: &Plan, recorded: &RecordedFleet, findings: &mut Vec<LintFinding>) {
     let migrations = plan
         .actions
@@ -136,6 +138,16 @@ pub(super) fn check_groups(plan: &Plan, recorded: &RecordedFleet, findings: &mut
             (order.id, Some(to))
         } else if let ActionKind::DeleteServer { server, .. } = &action.kind {
             (*server, None)
+        } else if let ActionKind::CreateServer { order, replaces, .. } = &action.kind {
+            // A successor is the member that it replaces.
+            let group = replaces.is_none().then(|| group_of(order.id)).flatten();
+            if let (Some((group, _)), Some(host)) = (group, &action.host) {
+                traffic.entry((group, host)).or_default().created.push(Change {
+                    amount: 1,
+                    action: action.id,
+                });
+            }
+            continue;
         } else {
             continue;
         };
@@ -173,17 +185,14 @@ pub(super) fn check_groups(plan: &Plan, recorded: &RecordedFleet, findings: &mut
         .filter_map(|blocked| recorded.servers.get(&blocked.address)?.host.as_ref())
         .collect();
     let ancestors = Ancestors::of(plan);
-    for ((group, host), traffic) in traffic.iter().filter(|(_, traffic)| !traffic.arrivals.is_empty()) {
+    let meets = |traffic: &Traffic| !(traffic.arrivals.is_empty() && traffic.created.is_empty());
+    for ((group, host), traffic) in traffic.iter().filter(|(_, traffic)| meets(traffic)) {
         let spec = moved.get(group);
         let holds = match spec.map(|spec| spec.policy) {
             Some(GroupPolicy::AntiAffinity) => {
                 let limit = spec.map_or(1, |spec| u64::from(spec.max_server_per_host));
-                let most = worst(
-                    traffic.at_first,
-                    &traffic.arrivals,
-                    &traffic.departures,
-                    &ancestors,
-                );
+                let arrivals = [traffic.arrivals.as_slice(), &traffic.created].concat();
+                let most = worst(traffic.at_first, &arrivals, &traffic.departures, &ancestors);
                 most <= limit.max(traffic.at_first)
             }
             Some(GroupPolicy::Affinity) => {

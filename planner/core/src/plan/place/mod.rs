@@ -7,6 +7,7 @@
 mod able;
 mod carry;
 mod cast;
+mod company;
 mod creates;
 mod deletions;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod waiting_tests;
 mod words;
 
 pub(super) use able::{cannot_take, may_help};
+pub(super) use company::CreateWaits;
 
 use super::build::Inputs;
 use super::demand::{AsIt, demand};
@@ -53,6 +55,8 @@ pub struct Placements {
     pub waits: BTreeMap<Hop, Vec<Hop>>,
     /// Migrations that must be done before a server may grow where it is.
     pub growth_waits: BTreeMap<Address, Vec<Hop>>,
+    /// What must be done before a server may be created.
+    pub create_waits: BTreeMap<Address, CreateWaits>,
     /// Those that use room that deletions on their host give back.
     pub after_deletions: BTreeSet<Address>,
     /// Servers that may not change in place, because they would not fit.
@@ -198,6 +202,7 @@ impl<'a> Placer<'a> {
         }
         self.relocate_all();
         self.create_all();
+        self.wait_for_company();
         self.explain_the_rest();
     }
 

@@ -1,9 +1,12 @@
 //! What migrations wait for beside room: deletions in the same plan, and servers that they name.
 
-use super::super::ActionKind;
+use super::super::tests::plan;
+use super::super::{ActionKind, LintFinding, Plan, PlanOptions, lint};
 use super::moves_tests::{drain, fleet, moves, plan_of, seated};
-use crate::testing::address;
+use crate::model::{DesiredFleet, GroupPolicy, Lifecycle, Needs, ObservedFleet, RecordedFleet};
+use crate::testing::{address, host, lifecycle, with_group, with_server};
 use drover_types::OperationId;
+use std::sync::Arc;
 
 #[test]
 fn a_move_without_other_room_waits_for_a_deletion_in_the_same_plan() {
@@ -88,4 +91,115 @@ fn who_wants_company_goes_once_the_other_is_there() {
         .find(|action| action.id == ids[1])
         .expect("there");
     assert!(last.depends_on.contains(&ids[0]));
+}
+
+/// What comes first by `depends_on` is there already: who moves need not wait for it, and may have to go before it.
+#[test]
+fn migrations_go_in_the_order_that_room_asks_for() {
+    let servers = [("server.app", 4096), ("server.db", 3072), ("server.log", 2560)];
+    let mut fleet = fleet(&["n1", "n2", "n3"], &servers);
+    let seats = [("server.app", "n1"), ("server.db", "n2"), ("server.log", "n3")];
+    let world = seated(&fleet, &seats);
+    drain(&mut fleet, &["n1"]);
+    let straight = moves(&plan_of(&fleet, &world));
+    assert_eq!(straight, ["server.log n3→n2", "server.app n1→n3"]);
+    let needs = |on: &str| Needs::all(vec![Arc::new([address(on)].into())]);
+    fleet
+        .depends_on
+        .insert(address("server.log"), needs("server.app"));
+    assert_eq!(moves(&plan_of(&fleet, &world)), straight);
+}
+
+/// The migrations that the create at an address waits for, by the address of the server that moves.
+fn awaited(plan: &Plan, at: &str) -> Vec<String> {
+    let of = |at: &str| plan.actions.iter().find(|action| action.address == address(at));
+    let create = of(at).expect("it is created");
+    assert!(matches!(create.kind, ActionKind::CreateServer { .. }));
+    let migrations = plan.actions.iter().filter(|action| {
+        matches!(action.kind, ActionKind::Migrate { .. }) && create.depends_on.contains(&action.id)
+    });
+    migrations.map(|action| action.address.to_string()).collect()
+}
+
+/// Of a group whose members are to be apart, `server.a` on n1 is to be in the zone of n2, and `server.b` is new in that
+/// of n1.
+fn a_member_to_change_zones() -> (DesiredFleet, (RecordedFleet, ObservedFleet)) {
+    let mut fleet = fleet(&["n1", "n2"], &[]);
+    fleet = with_group(fleet, "group.web", GroupPolicy::AntiAffinity);
+    fleet = with_server(fleet, "server.a", Some("group.web"));
+    for (on, zone) in [("n1", "left"), ("n2", "right")] {
+        fleet
+            .hosts
+            .get_mut(&host(on))
+            .expect("declared")
+            .spec
+            .availability_zone = Some(zone.to_owned());
+    }
+    let world = seated(&fleet, &[("server.a", "n1")]);
+    let in_zone = |fleet: &mut DesiredFleet, at: &str, zone: &str| {
+        let server = fleet.servers.get_mut(&address(at)).expect("declared");
+        server.spec.availability_zone = Some(zone.to_owned());
+    };
+    in_zone(&mut fleet, "server.a", "right");
+    fleet = with_server(fleet, "server.b", Some("group.web"));
+    in_zone(&mut fleet, "server.b", "left");
+    (fleet, world)
+}
+
+/// A host that a member of a group leaves for another zone is free for a new member once that one is gone.
+#[test]
+fn a_new_member_of_a_group_comes_once_the_other_has_left() {
+    let (fleet, world) = a_member_to_change_zones();
+    let plan = plan_of(&fleet, &world);
+    assert_eq!(moves(&plan), ["server.a n1→n2"]);
+    assert_eq!(plan.placements[&address("server.b")].host, host("n1"));
+    assert_eq!(awaited(&plan, "server.b"), ["server.a"]);
+
+    // The plan's own check would see it.
+    let found = |plan: &Plan| lint(plan, &world.0, &world.1, &fleet.scheduler);
+    assert_eq!(found(&plan), []);
+    let mut hasty = plan;
+    for action in &mut hasty.actions {
+        action.depends_on.clear();
+    }
+    let broken = LintFinding::GroupBroken {
+        group: address("group.web"),
+        host: host("n1"),
+    };
+    assert!(found(&hasty).contains(&broken), "{:?}", found(&hasty));
+}
+
+/// One that is made anew is a member until the old one is deleted, wherever the new one is: both ways round.
+#[test]
+fn a_new_member_of_a_group_comes_once_a_replaced_one_is_gone() {
+    for create_before_destroy in [false, true] {
+        let (mut fleet, world) = a_member_to_change_zones();
+        let asked = Lifecycle {
+            create_before_destroy,
+            ..lifecycle()
+        };
+        fleet.lifecycle.insert(address("server.a"), asked);
+        let options = PlanOptions {
+            replace: vec![address("server.a")],
+            ..PlanOptions::default()
+        };
+        let plan = plan(&fleet, &world.0, &world.1, &options);
+        assert_eq!(plan.placements[&address("server.a")].host, host("n2"));
+        assert_eq!(plan.placements[&address("server.b")].host, host("n1"));
+        let of = |at: &str, wanted: fn(&ActionKind) -> bool| {
+            let mut actions = plan.actions.iter();
+            let of = actions.find(|action| action.address == address(at) && wanted(&action.kind));
+            of.expect("it is planned").id
+        };
+        let gone = of("server.a", |kind| matches!(kind, ActionKind::DeleteServer { .. }));
+        let created = of("server.b", |kind| matches!(kind, ActionKind::CreateServer { .. }));
+        assert!(awaits(&plan, created, gone), "{:#?}", plan.actions);
+    }
+}
+
+/// Whether one action comes after another in every order of the plan.
+fn awaits(plan: &Plan, then: OperationId, first: OperationId) -> bool {
+    let mut actions = plan.actions.iter();
+    let then = actions.find(|action| action.id == then).expect("it is planned");
+    then.depends_on.contains(&first) || then.depends_on.iter().any(|next| awaits(plan, *next, first))
 }

@@ -1,4 +1,4 @@
-//! A plan's migrations and growths, carried out in one of the orders that it allows.
+//! A plan's migrations, growths and creates, carried out in one of the orders that it allows.
 
 use super::super::super::{ActionKind, Plan};
 use super::super::moves_tests::moves;
@@ -8,7 +8,7 @@ use drover_types::OperationId;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One thing that a plan does: a server moves, or grows where it is then.
+/// One thing that a plan does: a server comes to be or moves, or grows where it is then.
 struct Deed {
     id: OperationId,
     after: Vec<OperationId>,
@@ -21,6 +21,10 @@ fn deeds(plan: &Plan) -> Vec<Deed> {
     let actions = plan.actions.iter().filter_map(|action| {
         let to = match &action.kind {
             ActionKind::Migrate { to, .. } => Some(number(to.as_str())),
+            ActionKind::CreateServer { .. } => {
+                let host = action.host.as_ref().expect("a create is on a host");
+                Some(number(host.as_str()))
+            }
             ActionKind::UpdateServer { .. } => None,
             _ => return None,
         };

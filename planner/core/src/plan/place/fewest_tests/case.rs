@@ -5,12 +5,15 @@ use super::super::super::tests::plan;
 use super::super::super::{Plan, PlanOptions};
 use super::super::moves_tests::{drain, fleet, resize, seated};
 use crate::model::{GroupPolicy, HostObservation};
-use crate::testing::{address, host, with_group};
+use crate::testing::{address, host, with_group, with_server};
 use drover_numa::{Beside, CellUse, Cells, CpuPolicy, GuestCell, NumaCell, NumaLimits, ThreadPolicy};
 use drover_types::Ratio;
 use std::collections::{BTreeSet, VecDeque};
 
 pub(super) const HOSTS: [&str; 4] = ["n1", "n2", "n3", "n4"];
+
+/// Where a server is that is yet to be created.
+pub(super) const NOWHERE: usize = HOSTS.len();
 
 /// What each host offers.
 pub(super) const OFFERED_MIB: u64 = 6144;
@@ -121,6 +124,7 @@ impl Case {
         let is_there = |other: &usize| at[*other].host == to;
         let members: Vec<usize> = (0..at.len())
             .filter(|other| it.is_member && self.servers[*other].is_member && *other != server)
+            .filter(|other| at[*other].host != NOWHERE)
             .collect();
         let near = members.iter().any(is_there);
         let group = match self.policy {
@@ -206,11 +210,8 @@ impl Case {
     pub(super) fn plan(&self) -> Plan {
         let name = |number: usize| format!("server.s{number}");
         let names: Vec<String> = (0..self.servers.len()).map(name).collect();
-        let sizes: Vec<(&str, u64)> = names
-            .iter()
-            .zip(&self.servers)
-            .map(|(name, server)| (name.as_str(), server.mib))
-            .collect();
+        let old = || names.iter().zip(&self.servers).filter(|(_, it)| it.on != NOWHERE);
+        let sizes: Vec<(&str, u64)> = old().map(|(name, server)| (name.as_str(), server.mib)).collect();
         let mut fleet = fleet(&HOSTS[..self.hosts], &sizes);
         for (name, zone) in HOSTS.iter().zip(ZONES).take(self.hosts) {
             let declared = fleet.hosts.get_mut(&host(name)).expect("declared");
@@ -218,12 +219,10 @@ impl Case {
         }
         let filters = ["SameHostFilter", "DifferentHostFilter", "NUMATopologyFilter"];
         fleet.scheduler.filters.extend(filters.map(str::to_owned));
-        let seats: Vec<(&str, &str)> = names
-            .iter()
-            .zip(&self.servers)
+        let seats: Vec<(&str, &str)> = old()
             .map(|(name, server)| (name.as_str(), HOSTS[server.on]))
             .collect();
-        for (at, server) in names.iter().zip(&self.servers) {
+        for (at, server) in old() {
             let declared = fleet.servers.get_mut(&address(at)).expect("declared");
             if !server.pinned.is_empty() {
                 let pin = ("hw:cpu_policy".to_owned(), "dedicated".to_owned());
@@ -232,12 +231,18 @@ impl Case {
             }
         }
         let (recorded, mut observed) = seated(&fleet, &seats);
+        for at in names
+            .iter()
+            .filter(|at| !recorded.servers.contains_key(&address(at)))
+        {
+            fleet = with_server(fleet, at, None);
+        }
         for observation in observed.values_mut() {
             let HostObservation::Reported(inventory) = observation else {
                 panic!("all hosts answer");
             };
             inventory.facts.cells = cells();
-            for (at, server) in names.iter().zip(&self.servers) {
+            for (at, server) in old() {
                 let id = recorded.servers[&address(at)].id.uuid();
                 if let Some(domain) = inventory.domains.get_mut(&id) {
                     domain.cells.clone_from(&server.pinned);

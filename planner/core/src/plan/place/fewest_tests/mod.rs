@@ -2,6 +2,7 @@
 
 mod carry_out;
 mod case;
+mod newcomers;
 
 use super::super::ActionKind;
 use super::moves_tests::moves;

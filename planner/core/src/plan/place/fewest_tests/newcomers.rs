@@ -1,0 +1,43 @@
+//! Servers that are created while others move: no order that the plan allows breaks what any of them asks.
+
+use super::carry_out::carry_out;
+use super::case::{Case, NOWHERE};
+use super::{case, server};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// A case with one to three servers that are not there yet.
+fn with_newcomers() -> impl Strategy<Value = Case> {
+    let named = prop::collection::btree_set(0..5_usize, 1..=2);
+    let newcomers = prop::collection::vec((1..=3_u64, 0..8_u8, named, 0..8_u8), 1..=3);
+    (case(), newcomers).prop_map(|(mut case, newcomers)| {
+        let old = case.servers.len();
+        for (gib, luck, others, asks) in newcomers {
+            let others: BTreeSet<usize> = others.into_iter().filter(|other| *other < old).collect();
+            let mut it = server(NOWHERE, gib * 1024, 0);
+            it.is_member = asks >= 3;
+            it.zone = match asks {
+                0 | 3 => Some("left"),
+                1 | 4 => Some("right"),
+                _ => None,
+            };
+            match luck {
+                6 | 7 => it.with = others,
+                5 => it.without = others,
+                _ => {}
+            }
+            case.servers.push(it);
+        }
+        case
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn whoever_is_created_finds_its_company_and_no_other(case in with_newcomers(), seed in any::<u64>()) {
+        let plan = case.plan();
+        carry_out(&case, &plan, seed)?;
+    }
+}
