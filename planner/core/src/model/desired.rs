@@ -43,6 +43,20 @@ pub struct SchedulerSettings {
     pub isolated_images: BTreeSet<String>,
     /// For IsolatedHostsFilter: whether isolated hosts run nothing else.
     pub restrict_isolated_hosts_to_isolated_images: bool,
+    /// For AggregateImagePropertiesIsolation, as Nova's options of these names: only metadata that begins so, namespace
+    /// and separator, is looked at; all of it where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregate_image_properties_isolation_namespace: Option<String>,
+    /// What stands behind the namespace.
+    #[serde(default = "dot", skip_serializing_if = "is_dot")]
+    pub aggregate_image_properties_isolation_separator: String,
+    /// For ImagePropertiesFilter: the architecture of images that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_properties_default_architecture: Option<String>,
+    /// For the image_props weigher: what each image property counts; all count 1 where none is named, and otherwise
+    /// those that are not named nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub image_props_weight_setting: BTreeMap<String, f64>,
     /// For the metrics weigher and MetricsFilter.
     pub metrics: MetricsSettings,
     /// For PciPassthroughFilter: what the names in flavors stand for, each for any of some kinds of devices.
@@ -99,10 +113,22 @@ impl Default for SchedulerSettings {
             isolated_hosts: BTreeSet::new(),
             isolated_images: BTreeSet::new(),
             restrict_isolated_hosts_to_isolated_images: true,
+            aggregate_image_properties_isolation_namespace: None,
+            aggregate_image_properties_isolation_separator: dot(),
+            image_properties_default_architecture: None,
+            image_props_weight_setting: BTreeMap::new(),
             metrics: MetricsSettings::default(),
             pci_aliases: BTreeMap::new(),
         }
     }
+}
+
+fn dot() -> String {
+    ".".to_owned()
+}
+
+fn is_dot(text: &str) -> bool {
+    text == "."
 }
 
 /// How much it matters that a policy is broken.

@@ -67,6 +67,16 @@ pub(super) fn scheduler_config(settings: &SchedulerSettings, findings: &mut Vec<
             images: settings.isolated_images.iter().map(name_of).collect(),
             reserve_hosts: settings.restrict_isolated_hosts_to_isolated_images,
         },
+        image_isolation_prefix: (settings.aggregate_image_properties_isolation_namespace.as_ref())
+            .filter(|namespace| !namespace.is_empty())
+            .map(|namespace| {
+                format!(
+                    "{namespace}{}",
+                    settings.aggregate_image_properties_isolation_separator
+                )
+            }),
+        default_architecture: settings.image_properties_default_architecture.clone(),
+        image_property_ratios: settings.image_props_weight_setting.clone(),
         metrics: metrics(&settings.metrics),
         pci_aliases: (settings.pci_aliases.iter())
             .map(|(alias, kinds)| (name_of(alias), kinds.clone()))
@@ -84,5 +94,83 @@ fn metrics(settings: &MetricsSettings) -> Metrics {
     Metrics {
         ratios: ratios.map(|(name, ratio)| (name.to_string(), *ratio)).collect(),
         unavailable: settings.weight_of_unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Fleet;
+    use crate::model::{DesiredFleet, SchedulerSettings};
+    use crate::testing::{address, desired, host, with_aggregate, with_hosts, with_server};
+    use drover_types::HostName;
+
+    /// Two hosts, and a server whose image has this property.
+    fn fleet(property: &str, value: &str) -> DesiredFleet {
+        let mut fleet = with_hosts(desired(), &["n1", "n2"]);
+        let image = fleet.images.get_mut(&address("image.debian")).expect("declared");
+        image.spec.properties = [(property.to_owned(), value.to_owned())].into();
+        fleet = with_server(fleet, "server.new", None);
+        fleet.scheduler.weights.clear();
+        fleet
+    }
+
+    /// Where the new server goes with these settings.
+    fn chosen(mut fleet: DesiredFleet, set: impl Fn(&mut SchedulerSettings)) -> Option<HostName> {
+        set(&mut fleet.scheduler);
+        let seats = [(address("server.old"), host("n2"))];
+        let seats = if fleet.servers.contains_key(&seats[0].0) {
+            &seats[..]
+        } else {
+            &[]
+        };
+        let plan = Fleet::settled(fleet, seats).plan();
+        let placement = plan.placements.get(&address("server.new"));
+        placement.map(|placement| placement.host.clone())
+    }
+
+    #[test]
+    fn an_image_without_an_architecture_has_the_default_one() {
+        let fleet = fleet("os_distro", "debian");
+        assert_eq!(chosen(fleet.clone(), |_| {}), Some(host("n1")));
+        let of = |arch: &str| {
+            chosen(fleet.clone(), |settings| {
+                settings.image_properties_default_architecture = Some(arch.to_owned());
+            })
+        };
+        assert_eq!(of("x86_64"), Some(host("n1")));
+        assert_eq!(of("s390x"), None);
+    }
+
+    #[test]
+    fn metadata_isolates_images_under_its_namespace() {
+        let mut fleet = fleet("filter_os", "bsd");
+        fleet = with_aggregate(fleet, "aggregate.a", &["n1"], ("filter_os", "linux"));
+        let filter = "AggregateImagePropertiesIsolation";
+        fleet.scheduler.filters.push(filter.to_owned());
+        let under = |namespace: Option<&str>, separator: &str| {
+            chosen(fleet.clone(), |settings| {
+                settings.aggregate_image_properties_isolation_namespace = namespace.map(str::to_owned);
+                settings.aggregate_image_properties_isolation_separator = separator.to_owned();
+            })
+        };
+        assert_eq!(under(None, "."), Some(host("n2")));
+        assert_eq!(under(Some("filter"), "_"), Some(host("n2")));
+        assert_eq!(under(Some("filter"), "."), Some(host("n1")));
+    }
+
+    #[test]
+    fn image_properties_count_as_they_are_set() {
+        let mut fleet = with_server(fleet("os_distro", "debian"), "server.old", None);
+        fleet.scheduler.weights = [("image_props".to_owned(), 1.0)].into();
+        let counting = |ratios: &[(&str, f64)]| {
+            chosen(fleet.clone(), |settings| {
+                let ratios = ratios.iter().map(|(name, ratio)| ((*name).to_owned(), *ratio));
+                settings.image_props_weight_setting = ratios.collect();
+            })
+        };
+        assert_eq!(counting(&[]), Some(host("n2")));
+        assert_eq!(counting(&[("os_distro", 2.0)]), Some(host("n2")));
+        assert_eq!(counting(&[("os_distro", -2.0)]), Some(host("n1")));
+        assert_eq!(counting(&[("os_type", 2.0)]), Some(host("n1")));
     }
 }

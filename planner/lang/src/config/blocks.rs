@@ -178,6 +178,10 @@ pub(super) const ROOT: &[BlockSchema] = &[
                 optional("isolated_hosts", "[\"n1\"]"),
                 optional("isolated_images", "[\"debian\"]"),
                 optional("restrict_isolated_hosts_to_isolated_images", "true"),
+                optional("aggregate_image_properties_isolation_namespace", "\"filter\""),
+                optional("aggregate_image_properties_isolation_separator", "\".\""),
+                optional("image_properties_default_architecture", "\"x86_64\""),
+                optional("image_props_weight_setting", "{ os_distro = 1.0 }"),
             ],
         )
         .with(&[

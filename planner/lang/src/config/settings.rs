@@ -259,6 +259,7 @@ fn read_scheduler(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<
     if let Some(restrict) = arguments.truth("restrict_isolated_hosts_to_isolated_images") {
         settings.restrict_isolated_hosts_to_isolated_images = restrict;
     }
+    read_image_settings(&mut arguments, &mut settings);
     let complete = arguments.complete();
     if let Some(block) = only(declared, "metrics", evaluator)? {
         let metrics = block.within(evaluator, read_metrics);
@@ -277,6 +278,32 @@ fn read_scheduler(declared: &Declared, evaluator: &mut Evaluator<'_>) -> Option<
     evaluator.forget_expressions();
     all?;
     complete.then_some(settings)
+}
+
+/// What of the scheduler's settings is about images' properties.
+fn read_image_settings(arguments: &mut Arguments<'_, '_>, settings: &mut SchedulerSettings) {
+    settings.aggregate_image_properties_isolation_namespace =
+        arguments.text("aggregate_image_properties_isolation_namespace");
+    if let Some(separator) = arguments.text("aggregate_image_properties_isolation_separator") {
+        settings.aggregate_image_properties_isolation_separator = separator;
+    }
+    settings.image_properties_default_architecture = arguments.text("image_properties_default_architecture");
+    if let Some((ratios, expression)) = arguments.numbers_by_name("image_props_weight_setting") {
+        let problems: Vec<String> = ratios
+            .iter()
+            .filter(|(_, ratio)| !Weights::ALLOWED.contains(ratio))
+            .map(|(name, _)| format!("the ratio of {name} must be between -1e9 and 1e9"))
+            .collect();
+        if !problems.is_empty() {
+            arguments.wrong(
+                "image_props_weight_setting",
+                expression,
+                &problems.join("; and "),
+                None,
+            );
+        }
+        settings.image_props_weight_setting = ratios;
+    }
 }
 
 /// One kind of device, and the name that flavors use for it. Several blocks of one name mean any of their kinds.

@@ -321,6 +321,13 @@ fn values() {
                 ),
             ),
             (
+                "image_props",
+                drover(
+                    "  scheduler {\n    image_props_weight_setting = { os_distro = 1e300, hw_machine_type = -1e300 }\n    \
+                     image_properties_default_architecture = [\"x86_64\"]\n  }",
+                ),
+            ),
+            (
                 "metrics",
                 drover(
                     "  scheduler {\n    metrics {\n      weight_setting = { \"cpu.precent\" = 1, \"cpu.percent\" = 1e300 }\n      weight_of_unavailable = 1e31\n      required = \"perhaps\"\n      multiplier = 1\n    }\n    metrics {\n    }\n  }",

@@ -1,7 +1,7 @@
 //! Configurations that are right: what reaches the model.
 
 use crate::support::{BASE, plan, plan_with, validate};
-use drover_core::model::{GroupPolicy, HostState, MetricsSettings, Power};
+use drover_core::model::{GroupPolicy, HostState, MetricsSettings, Power, SchedulerSettings};
 use drover_lang::config::{StateSettings, VariableSource, resolve_outputs};
 use drover_lang::functions::NoFiles;
 use drover_types::{Address, HostName};
@@ -408,6 +408,31 @@ fn metrics_are_novas_where_nothing_is_said_of_them() {
         .collect();
     assert_eq!(ratios, [("cpu.frequency", 0.01), ("cpu.percent", -1.0)]);
     assert_eq!((some.weight_of_unavailable, some.required), (-5.0, false));
+}
+
+#[test]
+fn settings_about_image_properties() {
+    let scheduler = |arguments: &str| {
+        let text = format!("drover {{\n  fleet = \"prod\"\n  scheduler {{\n{arguments}\n  }}\n}}\n");
+        let outcome = plan(&text);
+        assert_eq!(outcome.rendered, "");
+        outcome.evaluated.expect("no errors").desired.scheduler
+    };
+    assert_eq!(scheduler(""), SchedulerSettings::default());
+    let some = scheduler(
+        "    aggregate_image_properties_isolation_namespace = \"filter\"\n    \
+         aggregate_image_properties_isolation_separator = \"_\"\n    \
+         image_properties_default_architecture = \"aarch64\"\n    \
+         image_props_weight_setting = { os_distro = 2 }",
+    );
+    let wanted = SchedulerSettings {
+        aggregate_image_properties_isolation_namespace: Some("filter".to_owned()),
+        aggregate_image_properties_isolation_separator: "_".to_owned(),
+        image_properties_default_architecture: Some("aarch64".to_owned()),
+        image_props_weight_setting: [("os_distro".to_owned(), 2.0)].into(),
+        ..SchedulerSettings::default()
+    };
+    assert_eq!(some, wanted);
 }
 
 #[test]
