@@ -9,7 +9,7 @@ use super::{Hop, Placer};
 use crate::diff::{ServerDiff, ServerStep};
 use crate::model::{GroupPolicy, ServerSpec};
 use drover_types::{Address, HostName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The members of a group on one host, over the time of an apply.
 #[derive(Default)]
@@ -37,6 +37,12 @@ pub struct CreateWaits {
     pub replaced: Vec<Address>,
 }
 
+impl CreateWaits {
+    fn is_empty(&self) -> bool {
+        self.moves.is_empty() && self.replaced.is_empty()
+    }
+}
+
 impl Placer<'_> {
     /// Notes what each create waits for.
     pub(super) fn wait_for_company(&mut self) {
@@ -49,6 +55,7 @@ impl Placer<'_> {
                 continue;
             };
             let mut before = CreateWaits::default();
+            let mut words = "is there";
             let hosts = std::iter::once(&placement.host).chain(&placement.alternates);
             if let Some((group, policy, limit)) = self.hard_group(spec) {
                 for members in hosts.filter_map(|host| members.get(&(group, host))) {
@@ -58,6 +65,7 @@ impl Placer<'_> {
                             before.moves.extend(members.leaving.iter().cloned());
                             let others = members.replaced.iter().filter(|_| !is_replaced(server));
                             before.replaced.extend(others.cloned());
+                            words = "has left";
                         }
                         GroupPolicy::Affinity if !members.stays => {
                             before.moves.extend(members.arrival.clone());
@@ -70,11 +78,23 @@ impl Placer<'_> {
                 }
             }
             before.moves.extend(self.company(spec, &placement.host, &paths));
-            if before != CreateWaits::default() {
-                waits.insert(address.clone(), before);
+            if !before.is_empty() {
+                waits.insert(address.clone(), (before, words));
             }
         }
-        self.placements.create_waits = waits;
+        for (address, (before, words)) in waits {
+            let moved = before.moves.iter().map(|(address, _)| address);
+            let others: BTreeSet<&Address> = moved.chain(&before.replaced).collect();
+            let first = others.first().expect("it waits for somebody");
+            let more = match others.len() - 1 {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            if let Some(placement) = self.placements.chosen.get_mut(&address) {
+                placement.why.push_str(&format!(", once {first} {words}{more}"));
+            }
+            self.placements.create_waits.insert(address, before);
+        }
     }
 
     /// The hosts of each server that moves, from the first to the last.

@@ -154,6 +154,11 @@ fn a_new_member_of_a_group_comes_once_the_other_has_left() {
     assert_eq!(moves(&plan), ["server.a n1→n2"]);
     assert_eq!(plan.placements[&address("server.b")].host, host("n1"));
     assert_eq!(awaited(&plan, "server.b"), ["server.a"]);
+    assert!(
+        plan.placements[&address("server.b")]
+            .why
+            .ends_with(", once server.a has left")
+    );
 
     // The plan's own check would see it.
     let found = |plan: &Plan| lint(plan, &world.0, &world.1, &fleet.scheduler);
