@@ -4,11 +4,12 @@
 use super::super::super::tests::plan;
 use super::super::super::{Plan, PlanOptions};
 use super::super::moves_tests::{drain, fleet, resize, seated};
-use crate::model::{GroupPolicy, HostObservation};
+use crate::model::{GroupPolicy, HostObservation, Needs};
 use crate::testing::{address, host, with_group, with_server};
 use drover_numa::{Beside, CellUse, Cells, CpuPolicy, GuestCell, NumaCell, NumaLimits, ThreadPolicy};
-use drover_types::Ratio;
+use drover_types::{Address, Ratio};
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 pub(super) const HOSTS: [&str; 4] = ["n1", "n2", "n3", "n4"];
 
@@ -31,6 +32,8 @@ pub(super) struct Server {
     pub(super) is_member: bool,
     pub(super) with: BTreeSet<usize>,
     pub(super) without: BTreeSet<usize>,
+    /// Those that are to be there before it.
+    pub(super) after: BTreeSet<usize>,
     /// The processors that it is pinned to, where it has its own.
     pub(super) pinned: Vec<CellUse>,
 }
@@ -252,12 +255,19 @@ impl Case {
         fleet = with_group(fleet, "group.g", self.policy);
         for (at, server) in names.iter().zip(&self.servers) {
             let declared = fleet.servers.get_mut(&address(at)).expect("declared");
-            let named = |of: &BTreeSet<usize>| of.iter().map(|other| address(&names[*other])).collect();
+            let named = |of: &BTreeSet<usize>| -> BTreeSet<Address> {
+                of.iter().map(|other| address(&names[*other])).collect()
+            };
             declared.spec.hints.same_host = named(&server.with);
             declared.spec.hints.different_host = named(&server.without);
             declared.spec.availability_zone = server.zone.map(str::to_owned);
             declared.spec.group = server.is_member.then(|| address("group.g"));
             resize(&mut fleet, at, server.mib + server.grows_mib);
+            let first: BTreeSet<Address> = named(&server.after);
+            if !first.is_empty() {
+                let needs = Needs::all(vec![Arc::new(first)]);
+                fleet.depends_on.insert(address(at), needs);
+            }
         }
         let drained: Vec<&str> = (0..self.hosts)
             .filter(|at| self.drained[*at])

@@ -60,6 +60,7 @@ fn case() -> impl Strategy<Value = Case> {
                 is_member: matches!(asks, 3..=7),
                 with: BTreeSet::new(),
                 without: BTreeSet::new(),
+                after: BTreeSet::new(),
                 pinned: if count == 0 { Vec::new() } else { vec![pinned] },
             });
             named.push((luck, others));
@@ -126,6 +127,7 @@ fn server(on: usize, mib: u64, grows_mib: u64) -> Server {
         is_member: false,
         with: BTreeSet::new(),
         without: BTreeSet::new(),
+        after: BTreeSet::new(),
         pinned: Vec::new(),
     }
 }

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 fn with_newcomers() -> impl Strategy<Value = Case> {
     let named = prop::collection::btree_set(0..5_usize, 1..=2);
     let newcomers = prop::collection::vec((1..=3_u64, 0..8_u8, named, 0..8_u8), 1..=3);
-    (case(), newcomers).prop_map(|(mut case, newcomers)| {
+    // Which of the others each is to come after, all in one direction or all in the other.
+    let order = (prop::collection::vec(0..256_u16, 8), any::<bool>());
+    (case(), newcomers, order).prop_map(|(mut case, newcomers, (order, forwards))| {
         let old = case.servers.len();
         for (gib, luck, others, asks) in newcomers {
             let others: BTreeSet<usize> = others.into_iter().filter(|other| *other < old).collect();
@@ -28,6 +30,21 @@ fn with_newcomers() -> impl Strategy<Value = Case> {
             }
             case.servers.push(it);
         }
+        let all = case.servers.len();
+        for (number, others) in order.into_iter().enumerate().take(all) {
+            let named = (0..all).filter(|other| others & (1 << other) != 0);
+            // About every third of those that might be.
+            let named = named.filter(|other| (others >> 3) % 3 == (*other as u16) % 3);
+            case.servers[number].after = named
+                .filter(|other| {
+                    if forwards {
+                        *other < number
+                    } else {
+                        *other > number
+                    }
+                })
+                .collect();
+        }
         case
     })
 }
@@ -35,6 +52,7 @@ fn with_newcomers() -> impl Strategy<Value = Case> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
+    /// Whatever else is to come first by `depends_on`: there is a plan.
     #[test]
     fn whoever_is_created_finds_its_company_and_no_other(case in with_newcomers(), seed in any::<u64>()) {
         let plan = case.plan();
