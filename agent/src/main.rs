@@ -1,5 +1,8 @@
 //! The command line of the agent.
 
+#[cfg(feature = "failpoints")]
+mod hold;
+
 use clap::Parser;
 use drover_agent::config::Config;
 use drover_agent::daemon::Daemon;
@@ -58,6 +61,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     logging::start(config.log_format);
     #[cfg(feature = "failpoints")]
     let _failpoints = fail::FailScenario::setup();
+    #[cfg(feature = "failpoints")]
+    hold::set_up()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::binaries::binary;
 use super::host::Host;
+use super::node::create_dir;
 use super::pki::{FLEET, TlsFiles};
 use super::wait::{WAIT_LONG, poll_until, with_log};
 use super::{Lab, LabError};
@@ -17,6 +18,34 @@ const DAEMON: &str = "agent";
 const PORT: u16 = 7443;
 /// The agent's data directory as the host sees it: below what is every host's own.
 const DATA: &str = "/var/lib/libvirt/drover";
+
+/// A point at which an agent waits until this is dropped: a test says itself when it has seen enough, and needs no
+/// guess of how long that takes.
+#[derive(Debug)]
+pub struct Hold {
+    point: String,
+    passes: usize,
+    file: PathBuf,
+}
+
+impl Hold {
+    /// As the agent reads it in its environment.
+    fn setting(&self) -> String {
+        format!("{}={}={}", self.point, self.passes, self.file.display())
+    }
+
+    /// Lets the agent go on.
+    pub fn let_go(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // It is missing only where the lab's directory is, and then the agent is gone, too.
+        let _ = fs::remove_file(&self.file);
+    }
+}
 
 impl Lab {
     /// Issues certificates, writes `agent.hcl` and starts an agent on every host; returns when each
@@ -85,6 +114,31 @@ images {{
     pub fn start_agent_with(&self, environment: &[(&str, &str)]) -> Result<(), LabError> {
         self.spawn_agent(environment)?;
         self.wait_agent()
+    }
+
+    /// Starts this host's agent so that it waits at these points.
+    pub fn start_agent_held(&self, holds: &[&Hold]) -> Result<(), LabError> {
+        let holds: Vec<String> = holds.iter().map(|hold| hold.setting()).collect();
+        let setting = holds.join(";");
+        let environment = if holds.is_empty() {
+            None
+        } else {
+            Some(("HOLDS", setting.as_str()))
+        };
+        self.start_agent_with(environment.as_slice())
+    }
+
+    /// A failpoint at which an agent that is started with it waits until it is let go on, after `passes` have passed.
+    pub fn hold(&self, point: &str, passes: usize) -> Result<Hold, LabError> {
+        let directory = self.dir().join("holds");
+        create_dir(&directory)?;
+        let file = directory.join(point);
+        fs::write(&file, "").map_err(LabError::io("write", &file))?;
+        Ok(Hold {
+            point: point.to_owned(),
+            passes,
+            file,
+        })
     }
 
     fn spawn_agent(&self, environment: &[(&str, &str)]) -> Result<(), LabError> {

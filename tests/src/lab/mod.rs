@@ -32,6 +32,7 @@ mod teardown;
 mod wait;
 mod workspace;
 
+pub use agents::Hold;
 pub use binaries::binary;
 pub use capture::{Capture, Captured};
 pub use certificates::KeyFiles;

@@ -4,7 +4,7 @@ use crate::e2e::apart::servers;
 use crate::e2e::drain::moved_whole;
 use crate::e2e::fleet::{Fleet, Server, wait_state};
 use crate::e2e::strangers;
-use drover_tests::lab::{WAIT_LONG, poll_until};
+use drover_tests::lab::{Hold, WAIT_LONG, poll_until};
 use nix::sys::signal::Signal;
 use std::process::{Child, Stdio};
 
@@ -16,13 +16,17 @@ pub(crate) fn one_server_runs(fleet: &Fleet<'_>) {
     fleet.wait_ready(ADDRESS, &fleet.server(ADDRESS));
 }
 
-/// Drains the server's host while its agent stops for a while where it is told to.
-pub(crate) fn begin(fleet: &Fleet<'_>, server: &Server, failpoint: &str) -> Child {
+/// The source's agent is to wait here.
+pub(crate) fn hold(fleet: &Fleet<'_>, server: &Server, point: &str) -> Hold {
+    let hold = fleet.host(&server.host).hold(point, 0);
+    hold.expect("the lab can be written")
+}
+
+/// Drains the server's host, whose agent waits where it is told to.
+pub(crate) fn begin(fleet: &Fleet<'_>, server: &Server, holds: &[&Hold]) -> Child {
     let source = fleet.host(&server.host);
     source.stop_agent().expect("the agent ends");
-    source
-        .start_agent_with(&[("FAILPOINTS", failpoint)])
-        .expect("the agent starts");
+    source.start_agent_held(holds).expect("the agent starts");
     fleet.configure(&[(&server.host, "state = \"drain\"")], &servers(1, ""));
     let mut apply = fleet.workspace.command(&["apply", "--auto-approve"]);
     apply
@@ -87,11 +91,13 @@ pub(crate) fn the_sources_libvirtd_dies_after_the_transfer(fleet: &Fleet<'_>) {
     let server = fleet.server(ADDRESS);
     let before = fleet.wait_count(&server.host, &server, 2);
     let watch = fleet.lab.watch_copies(&server.id);
-    let apply = begin(fleet, &server, "before-released=1*sleep(5000)");
+    let released = hold(fleet, &server, "before-released");
+    let apply = begin(fleet, &server, &[&released]);
     let to = destination(fleet, &server);
     wait_transferred(fleet, &server);
     let source = fleet.host(&server.host);
     source.kill_libvirtd().expect("libvirtd can be killed");
+    released.let_go();
     println!("libvirtd on {} is dead; {to} has a paused guest", server.host);
     source.start_libvirtd().expect("libvirtd starts");
     end(apply, 0);
@@ -104,7 +110,8 @@ pub(crate) fn the_agents_are_cut_after_the_release(fleet: &Fleet<'_>) {
     let server = fleet.server(ADDRESS);
     let before = fleet.wait_count(&server.host, &server, 2);
     let watch = fleet.lab.watch_copies(&server.id);
-    let apply = begin(fleet, &server, "before-released=1*sleep(5000)");
+    let released = hold(fleet, &server, "before-released");
+    let apply = begin(fleet, &server, &[&released]);
     let to = destination(fleet, &server);
     wait_transferred(fleet, &server);
     fleet
@@ -112,6 +119,7 @@ pub(crate) fn the_agents_are_cut_after_the_release(fleet: &Fleet<'_>) {
         .cut_one_way(&server.host, &to)
         .expect("a wire can be cut");
     println!("{} is not heard on {to} any more", server.host);
+    released.let_go();
     // It decides by itself, and undefines its domain once it has.
     wait_state(fleet.host(&server.host), &server, None);
     fleet.nobody_runs_it(&server);
@@ -129,7 +137,8 @@ pub(crate) fn the_destinations_word_is_lost_after_the_release(fleet: &Fleet<'_>)
     let server = fleet.server(ADDRESS);
     let before = fleet.wait_count(&server.host, &server, 2);
     let watch = fleet.lab.watch_copies(&server.id);
-    let apply = begin(fleet, &server, "before-released=1*sleep(5000)");
+    let released = hold(fleet, &server, "before-released");
+    let apply = begin(fleet, &server, &[&released]);
     let to = destination(fleet, &server);
     wait_transferred(fleet, &server);
     fleet
@@ -137,6 +146,7 @@ pub(crate) fn the_destinations_word_is_lost_after_the_release(fleet: &Fleet<'_>)
         .cut_one_way(&to, &server.host)
         .expect("a wire can be cut");
     println!("{to} is not heard on {} any more", server.host);
+    released.let_go();
     wait_state(fleet.host(&server.host), &server, None);
     wait_state(fleet.host(&to), &server, Some("running"));
     let own_disk = fleet.directory(&server.host, &server);
@@ -156,20 +166,20 @@ pub(crate) fn the_agents_are_cut_with_the_release_logged(fleet: &Fleet<'_>) {
     let server = fleet.server(ADDRESS);
     let before = fleet.wait_count(&server.host, &server, 2);
     let watch = fleet.lab.watch_copies(&server.id);
-    let apply = begin(
-        fleet,
-        &server,
-        "before-released=1*sleep(3000);after-released=1*sleep(5000)",
-    );
+    let before_released = hold(fleet, &server, "before-released");
+    let after_released = hold(fleet, &server, "after-released");
+    let apply = begin(fleet, &server, &[&before_released, &after_released]);
     let to = destination(fleet, &server);
     wait_transferred(fleet, &server);
     // It asks by itself, too, and would hear of the release before the wire is cut.
     let agent = fleet.host(&to);
     agent.kill("agent", Signal::SIGSTOP).expect("it can be frozen");
+    before_released.let_go();
     wait_logged(fleet, &server, "the server is released");
     fleet.lab.cut(&server.host, &to).expect("a wire can be cut");
     agent.kill("agent", Signal::SIGCONT).expect("it can go on");
     println!("{} and {to} are cut, the release is logged", server.host);
+    after_released.let_go();
     wait_state(fleet.host(&server.host), &server, None);
     fleet.nobody_runs_it(&server);
     // Not even a source that is started anew takes back what it has released.

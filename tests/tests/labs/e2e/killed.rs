@@ -2,14 +2,11 @@
 //! they did.
 
 use crate::e2e::drain::moved_whole;
-use crate::e2e::fleet::{Fleet, Server, events, of_type};
-use crate::e2e::handover::{ADDRESS, begin, destination, wait_transferred};
+use crate::e2e::fleet::{Fleet, Server, WAIT_GUEST, events, of_type};
+use crate::e2e::handover::{ADDRESS, begin, destination, hold, wait_transferred};
 use drover_tests::lab::{WAIT_LONG, poll_until};
 use std::process::Child;
-use std::time::Duration;
 
-/// What the failpoint holds back, and a few seconds of work on a busy machine.
-const WITHIN: Duration = Duration::from_secs(20);
 /// Slow enough that a guest's memory takes several seconds.
 const SLOW_MEGABITS: u32 = 40;
 /// Faster than any copy here: no limit.
@@ -25,7 +22,7 @@ fn kill(mut apply: Child) {
 fn finished_alone(fleet: &Fleet<'_>, server: &Server, to: &str, before: u64) {
     poll_until(
         format!("{} running on {to} alone, with no command alive", server.id),
-        WITHIN,
+        WAIT_GUEST,
         || (fleet.lab.running_on(&server.id).ok()? == [to]).then_some(()),
     )
     .unwrap_or_else(|error| panic!("{error}"));
@@ -52,7 +49,8 @@ pub(crate) fn drover_is_killed_before_the_release(fleet: &Fleet<'_>) {
     let server = fleet.server(ADDRESS);
     let before = fleet.wait_count(&server.host, &server, 2);
     let watch = fleet.lab.watch_copies(&server.id);
-    let apply = begin(fleet, &server, "before-released=1*sleep(5000)");
+    let released = hold(fleet, &server, "before-released");
+    let apply = begin(fleet, &server, &[&released]);
     let to = destination(fleet, &server);
     wait_transferred(fleet, &server);
     kill(apply);
@@ -65,6 +63,7 @@ pub(crate) fn drover_is_killed_before_the_release(fleet: &Fleet<'_>) {
         Vec::<String>::new(),
         "it was killed before the release"
     );
+    released.let_go();
     finished_alone(fleet, &server, &to, before);
     let copies = watch.finish();
     assert_eq!(copies.doubles, Vec::new());
@@ -79,7 +78,7 @@ pub(crate) fn drover_is_killed_during_the_copy(fleet: &Fleet<'_>) {
         .lab
         .limit_rate(&server.host, SLOW_MEGABITS)
         .expect("a wire can be slow");
-    let apply = begin(fleet, &server, "");
+    let apply = begin(fleet, &server, &[]);
     let to = destination(fleet, &server);
     poll_until("memory on its way", WAIT_LONG, || {
         memory_left(fleet, &server).filter(|left| *left > 0)

@@ -6,7 +6,7 @@ use drover_core::record::Layout;
 use drover_proto::transport::{CredentialFiles, Credentials, Timeouts, connect};
 use drover_proto::v1::operation_service_client::OperationServiceClient;
 use drover_proto::v1::{ListOperationsRequest, OperationSummary};
-use drover_tests::lab::{self, Etcd, FLEET, Finished, Host, Lab, TlsFiles, Workspace, poll_until};
+use drover_tests::lab::{self, Etcd, FLEET, Finished, Hold, Host, Lab, TlsFiles, Workspace, poll_until};
 use drover_types::{Identity, Role};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,13 +130,16 @@ impl<'lab> Fleet<'lab> {
         }
     }
 
-    /// Starts every agent anew with these failpoints.
-    pub(crate) fn restart_agents(&self, failpoints: &str) {
-        for host in self.lab.hosts() {
+    /// Starts every agent anew, so that each waits at this point until what is returned is dropped, after `passes`
+    /// have passed.
+    pub(crate) fn hold_agents(&self, point: &str, passes: usize) -> Vec<Hold> {
+        let hold = |host: &Host| {
             host.stop_agent().expect("the agent ends when asked to");
-            host.start_agent_with(&[("FAILPOINTS", failpoints)])
-                .expect("the agent is back");
-        }
+            let hold = host.hold(point, passes).expect("the lab can be written");
+            host.start_agent_held(&[&hold]).expect("the agent is back");
+            hold
+        };
+        self.lab.hosts().iter().map(hold).collect()
     }
 
     /// How many domains there are on all hosts together.

@@ -8,8 +8,8 @@ fn two_applies_at_once_and_a_stale_plan(store: Store) {
     let lab = start_on(store, 3);
     let fleet = Fleet::new(&lab, store);
 
-    // The first holds the lock while its first operation takes long.
-    fleet.restart_agents("after-began=1*sleep(10000)");
+    // The first holds the lock while its first operation is held.
+    let held = fleet.hold_agents("after-began", 0);
     fleet.configure(&[], &servers(1, ""));
     fleet.drover(0, &["plan", "--out", "one.bin"]);
     let mut first = Running::start(fleet.logged(&["apply", "one.bin"]));
@@ -22,6 +22,7 @@ fn two_applies_at_once_and_a_stale_plan(store: Store) {
     // Reading needs no lock.
     fleet.drover(0, &["state", "list"]);
     let waiting = Running::start(fleet.logged(&["apply", "--auto-approve", "--lock-timeout", "60s"]));
+    drop(held);
     first.finish(WAIT).expect(0);
     waiting.finish(WAIT).expect(0);
     fleet.expect_settled(&["server.web[0]"]);

@@ -1,16 +1,16 @@
 //! The store, or the lock, lost in the middle of an apply.
 
-use crate::faults::fleet::{Fleet, WAIT, servers, start_on};
+use crate::faults::fleet::{Fleet, WAIT, servers, start_on, wait};
 use crate::faults::running::Running;
-use drover_tests::lab::Store;
+use drover_tests::lab::{Hold, Store};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
 const ADDRESS: &str = "server.web[0]";
 
-/// Every agent's next create takes this long.
-fn slow_creates(fleet: &Fleet<'_>, milliseconds: u32) {
-    fleet.restart_agents(&format!("after-began=1*off->1*sleep({milliseconds})"));
+/// Every agent's next create goes on when it is let go; the image comes before it.
+fn held_creates(fleet: &Fleet<'_>) -> Vec<Hold> {
+    fleet.hold_agents("after-began", 1)
 }
 
 #[test]
@@ -18,13 +18,13 @@ fn a_store_that_is_lost_in_mid_apply() {
     let lab = start_on(Store::Etcd, 3);
     let fleet = Fleet::new(&lab, Store::Etcd);
     fleet.configure(&[], &servers(1, ""));
-    slow_creates(&fleet, 6000);
+    let held = held_creates(&fleet);
     let mut running = Running::start(fleet.logged(&["apply", "--auto-approve"]));
     running.wait_for("verb=\"create\"", WAIT);
     running.wait_for("step=\"running\"", WAIT);
     lab.etcd().stop_member(1).expect("etcd can be killed");
+    // The create is held for longer than a lock lives without its store.
     let ended = running.finish(WAIT).expect(5);
-    // A result is asked after for longer than a lock lives without its store.
     let text = ended.text();
     for words in [
         "Error: the lock was lost (the store does not answer: it could not be renewed for 15 s)",
@@ -35,7 +35,10 @@ fn a_store_that_is_lost_in_mid_apply() {
             "{words}: {text}"
         );
     }
-    assert_eq!(fleet.domain_count(), 1, "the agent finished what it had begun");
+    drop(held);
+    wait("the agent's own end of what it had begun", || {
+        (fleet.domain_count() == 1).then_some(())
+    });
     // Without a store nothing is known, and nothing is done.
     let plan = fleet.drover(1, &["plan"]);
     assert!(plan.stderr.contains("etcd"), "{}", plan.stderr);
@@ -50,12 +53,13 @@ fn a_lock_that_is_lost_in_mid_apply() {
     let lab = start_on(Store::Etcd, 3);
     let fleet = Fleet::new(&lab, Store::Etcd);
     fleet.configure(&[], &servers(2, ""));
-    slow_creates(&fleet, 3000);
+    let held = held_creates(&fleet);
     let mut first = Running::start(fleet.logged(&["apply", "--auto-approve", "--parallelism", "1"]));
     first.wait_for("verb=\"create\"", WAIT);
     first.wait_for("step=\"running\"", WAIT);
     // Frozen for longer than its lease lives, as a laptop that sleeps.
     first.signal(Signal::SIGSTOP);
+    drop(held);
     let second = fleet.apply();
     assert!(
         second.took > Duration::from_secs(5),
