@@ -11,11 +11,19 @@ use drover_core::executor::{Command, Event, HeldLock, Limits, ProgressEvent, Sta
 use drover_core::model::RecordedFleet;
 use drover_core::plan::Plan;
 use drover_core::record::Transaction;
-use fail::fail_point;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+
+/// A named point where tests stop an apply. The log tells that it is reached, so that they need not guess when.
+macro_rules! stop_point {
+    ($name:literal) => {
+        #[cfg(feature = "failpoints")]
+        tracing::info!(point = $name, "reached");
+        fail::fail_point!($name);
+    };
+}
 
 /// How many events may wait: each running operation has at most a few under way.
 const EVENT_QUEUE: usize = 1024;
@@ -113,9 +121,9 @@ fn spawn(context: &Context<'_>, tasks: &mut JoinSet<()>, command: Command, event
             let store = context.store.clone();
             let guard = context.lock.guard();
             tasks.spawn(async move {
-                fail_point!("before-commit");
+                stop_point!("before-commit");
                 let event = commit(&store, &guard, ticket, transaction).await;
-                fail_point!("after-commit");
+                stop_point!("after-commit");
                 drop(events.send(event).await);
             });
         }
@@ -125,9 +133,9 @@ fn spawn(context: &Context<'_>, tasks: &mut JoinSet<()>, command: Command, event
             request,
         } => {
             tasks.spawn(async move {
-                fail_point!("before-call");
+                stop_point!("before-call");
                 agents.call(&caller, operation, &host, &request, &events).await;
-                fail_point!("after-call");
+                stop_point!("after-call");
             });
         }
         Command::Watch { operation, host } => {
@@ -135,7 +143,7 @@ fn spawn(context: &Context<'_>, tasks: &mut JoinSet<()>, command: Command, event
         }
         Command::Withdraw { operation, host } => {
             tasks.spawn(async move {
-                fail_point!("before-withdraw");
+                stop_point!("before-withdraw");
                 agents.withdraw(&caller, operation, &host, &events).await;
             });
         }

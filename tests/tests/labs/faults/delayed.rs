@@ -1,7 +1,7 @@
 //! A create that is still on its way when its server is placed elsewhere: whenever it arrives, it starts nothing.
 
 use crate::faults::fleet::{Fleet, domains, files, runtime, servers, start_on};
-use crate::faults::kills::kill_at_failpoint;
+use crate::faults::kills::{StopPoint, kill_at_point};
 use drover::agents::{Agents, Caller};
 use drover_core::executor::{AgentRequest, Event, FailureCode};
 use drover_core::model::Endpoint;
@@ -148,7 +148,7 @@ fn a_delayed_create_starts_nothing(store: Store) {
     let delayed = Delayed::of_plan(&fleet, "one.bin");
     let first = lab.host(delayed.host.as_str());
     // The image is fetched, the create's intent is in the store, and the request is not on the wire.
-    let step = kill_at_failpoint(&fleet, &["apply", "one.bin"], "before-call=1*off->sleep(60000)");
+    let step = kill_at_point(&fleet, &["apply", "one.bin"], StopPoint::after("before-call", 1));
     assert_eq!(step, "create/sending");
     let old = token(&fleet);
 

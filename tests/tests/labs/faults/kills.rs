@@ -16,13 +16,15 @@ const KINDS: usize = 5;
 /// Some commands are faster than their killer, and are not counted.
 const TRIES: u64 = 40;
 /// Between the journal's writes and the agents' work.
-const FAILPOINTS: [&str; 5] = [
-    "before-commit=sleep(60000)",
-    "before-commit=2*off->sleep(60000)",
-    "after-commit=1*off->sleep(60000)",
-    "before-call=1*off->sleep(60000)",
-    "after-call=sleep(60000)",
+const FAILPOINTS: [StopPoint; 5] = [
+    StopPoint::after("before-commit", 0),
+    StopPoint::after("before-commit", 2),
+    StopPoint::after("after-commit", 1),
+    StopPoint::after("before-call", 1),
+    StopPoint::after("after-call", 0),
 ];
+/// So long others go on beside what is held, before all are killed.
+const SETTLE: Duration = Duration::from_millis(500);
 /// What is said of a command that was faster than its killer.
 const ENDED_BEFORE: &str = "ended-before";
 
@@ -68,31 +70,45 @@ fn kill_at(fleet: &Fleet<'_>, arguments: &[&str], at: u64, delay: Duration) -> S
     last.unwrap_or_else(|| ENDED_BEFORE.to_owned())
 }
 
-/// Kills a command that a failpoint holds: when it has logged nothing new for a while.
-pub(crate) fn kill_at_failpoint(fleet: &Fleet<'_>, arguments: &[&str], failpoint: &str) -> String {
-    let mut command = fleet.logged(arguments);
-    command.env("FAILPOINTS", failpoint);
-    let mut running = Running::start(command);
-    let mut last = String::new();
-    let quiet = loop {
-        // Agents answer within this time, and the reminders of a waiting apply come later.
-        match running.next(Duration::from_secs(if last.is_empty() { 60 } else { 4 })) {
-            Ok(line) => {
-                if let Some(step) = journal_step(&line) {
-                    last = step;
-                }
-            }
-            Err(why) => break why,
+/// A point of an apply where every task that comes to it stops, once so many have passed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StopPoint {
+    name: &'static str,
+    passes: usize,
+}
+
+impl StopPoint {
+    pub(crate) const fn after(name: &'static str, passes: usize) -> Self {
+        Self { name, passes }
+    }
+
+    /// As the variable `FAILPOINTS` has it; nothing stays held for longer than a test takes.
+    fn setting(self) -> String {
+        match self.passes {
+            0 => format!("{}=sleep(600000)", self.name),
+            passes => format!("{}={passes}*off->sleep(600000)", self.name),
         }
-    };
+    }
+}
+
+/// Kills a command that is held at a point, and says at which step it was.
+pub(crate) fn kill_at_point(fleet: &Fleet<'_>, arguments: &[&str], point: StopPoint) -> String {
+    let mut command = fleet.logged(arguments);
+    command.env("FAILPOINTS", point.setting());
+    let mut running = Running::start(command);
+    let reached = format!("point=\"{}\"", point.name);
+    for _ in 0..=point.passes {
+        running.wait_for(&reached, WAIT);
+    }
+    // Steps are logged by another task than the one that is held.
+    if !running.seen.iter().any(|line| journal_step(line).is_some()) {
+        running.wait_for(" verb=", WAIT);
+    }
+    assert!(!running.read_for(SETTLE), "{point:?} did not hold it");
+    let last = running.seen.iter().rev().find_map(|line| journal_step(line));
     let ended = running.kill();
-    assert_eq!(
-        ended.code,
-        None,
-        "{failpoint} did not hold it ({quiet}):\n{}",
-        ended.text()
-    );
-    last
+    assert_eq!(ended.code, None, "{point:?} did not hold it:\n{}", ended.text());
+    last.expect("a step was waited for")
 }
 
 /// Three servers of either name: to go from one to the other creates some and destroys some.
@@ -155,9 +171,8 @@ fn a_killed_apply_converges_whatever_its_instant(store: Store) {
 
     for failpoint in FAILPOINTS {
         swing.turn();
-        let hit_step = kill_at_failpoint(&fleet, &APPLY, failpoint);
-        println!("instant: failpoint {failpoint}, apply killed at {hit_step}");
-        assert_ne!(hit_step, "", "{failpoint} held it at a step");
+        let hit_step = kill_at_point(&fleet, &APPLY, failpoint);
+        println!("instant: {failpoint:?}, apply killed at {hit_step}");
         hit.insert(hit_step);
         swing.converge();
     }
@@ -235,7 +250,7 @@ fn a_killed_apply_converges_with_the_records_in_etcd() {
     let fleet = Fleet::new(&lab, Store::Etcd);
     fleet.configure(&[], &servers(3, ""));
     // The lock outlives its holder until its lease ends, and the next apply waits for that.
-    let hit = kill_at_failpoint(&fleet, &APPLY, "after-commit=3*off->sleep(60000)");
+    let hit = kill_at_point(&fleet, &APPLY, StopPoint::after("after-commit", 3));
     println!("instant: apply killed at {hit}");
     fleet.apply();
     fleet.expect_settled(&ADDRESSES);
