@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use tokio::net::TcpSocket;
 use tonic::transport::Channel;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -64,17 +65,22 @@ fn configuration(dir: &Path, authority: &Authority, address: SocketAddr) -> std:
     config
 }
 
-/// A port that is free now.
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+/// A port, and a socket that keeps it from everybody but an agent that listens there.
+fn reserved_address() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("agents reuse addresses, too");
+    socket
+        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .expect("a port is free");
+    let address = socket.local_addr().expect("it is bound");
+    (socket, address)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_killed_in_the_middle_is_finished_by_the_next_start() {
     let dir = tempfile::tempdir().expect("a directory");
     let authority = Authority::new();
-    let address = free_address();
+    let (_port, address) = reserved_address();
     let config = configuration(dir.path(), &authority, address);
     let credentials = authority.credentials("spiffe://prod/operator/ann");
     let body = vec![7; 1 << 20];
@@ -165,7 +171,8 @@ fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
 #[test]
 fn options_and_exit_statuses() {
     let dir = tempfile::tempdir().expect("a directory");
-    let config = configuration(dir.path(), &Authority::new(), free_address());
+    let (_port, address) = reserved_address();
+    let config = configuration(dir.path(), &Authority::new(), address);
     let path = config.to_str().expect("UTF-8");
     let version = format!("drover-agent {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(run(&["--version"]), (Some(0), version, String::new()));
@@ -191,7 +198,8 @@ fn options_and_exit_statuses() {
 /// The line in which an agent with this `log_format` says that it serves.
 fn serving_line(format: &str) -> String {
     let dir = tempfile::tempdir().expect("a directory");
-    let config = configuration(dir.path(), &Authority::new(), free_address());
+    let (_port, address) = reserved_address();
+    let config = configuration(dir.path(), &Authority::new(), address);
     let settings = std::fs::read_to_string(&config).expect("just written");
     std::fs::write(&config, format!("log_format = \"{format}\"\n{settings}")).expect("written");
     let log = dir.path().join("log");

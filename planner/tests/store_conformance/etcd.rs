@@ -8,11 +8,12 @@ use rcgen::{
     KeyUsagePurpose,
 };
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 const ETCD: &str = "/usr/bin/etcd";
 
@@ -26,6 +27,8 @@ pub(crate) enum Wire {
 /// A running cluster.
 pub(crate) struct Cluster {
     pub(crate) members: Vec<Member>,
+    /// Those of all members, also while one is stopped.
+    _ports: Vec<TcpSocket>,
     directory: TempDir,
     wire: Wire,
 }
@@ -49,10 +52,8 @@ impl Cluster {
             Wire::Plain => "http",
             Wire::Tls => "https",
         };
-        let ports: Vec<(u16, u16)> = free_ports(2 * size)
-            .chunks(2)
-            .map(|pair| (pair[0], pair[1]))
-            .collect();
+        let reserved: Vec<(TcpSocket, u16)> = (0..2 * size).map(|_| reserved_port()).collect();
+        let ports: Vec<(u16, u16)> = reserved.chunks(2).map(|pair| (pair[0].1, pair[1].1)).collect();
         let initial: Vec<String> = ports
             .iter()
             .enumerate()
@@ -98,6 +99,7 @@ impl Cluster {
             .collect();
         let cluster = Self {
             members,
+            _ports: reserved.into_iter().map(|(socket, _)| socket).collect(),
             directory,
             wire,
         };
@@ -218,15 +220,15 @@ fn run(arguments: &[String], log: &Path) -> Child {
         .expect("etcd starts")
 }
 
-/// Ports that were free a moment ago, all held at once so that they differ.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
-        .collect();
-    listeners
-        .iter()
-        .map(|listener| listener.local_addr().expect("it is bound").port())
-        .collect()
+/// A port of loopback, and a socket that keeps it from everybody but a member that listens there.
+fn reserved_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("etcd reuses addresses, too");
+    socket
+        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .expect("a port is free");
+    let port = socket.local_addr().expect("it is bound").port();
+    (socket, port)
 }
 
 fn path_text(path: &Path) -> String {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -29,12 +30,26 @@ const CAPABILITIES: &str = include_str!("capabilities.xml");
 /// What the image of [`Fleet::start`] holds, in MiB.
 const IMAGE_MIB: usize = 1;
 
+/// A port of loopback, and a socket that keeps it from everybody but one who listens there at this address, as an agent
+/// that starts anew does.
+pub(crate) fn reserved_port() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("agents reuse addresses, too");
+    socket
+        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .expect("a port is free");
+    let address = socket.local_addr().expect("it is bound");
+    (socket, address)
+}
+
 /// One agent and its host.
 pub(crate) struct FakeHost {
     pub(crate) name: HostName,
     pub(crate) address: SocketAddr,
     pub(crate) hypervisor: Arc<FakeHypervisor>,
     pub(crate) config: Config,
+    /// Its port, also while no agent listens there.
+    _port: TcpSocket,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -184,10 +199,11 @@ impl Fleet {
             libvirt_version: 11_003_000,
         };
         let cpus = include_str!("domain-capabilities.xml").to_owned();
+        let (port, address) = reserved_port();
         let config = Config {
             host: name.clone(),
             fleet: fleet.parse().expect("a fleet's name"),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listen: address,
             data_dir,
             libvirt_uri: String::new(),
             virt_type: VirtType::Qemu,
@@ -208,9 +224,10 @@ impl Fleet {
         };
         let mut host = FakeHost {
             name,
-            address: config.listen,
+            address,
             hypervisor: Arc::new(FakeHypervisor::new(description, cpus)),
             config,
+            _port: port,
             running: None,
         };
         host.start();
@@ -219,13 +236,12 @@ impl Fleet {
 }
 
 impl FakeHost {
-    /// Starts the agent, at the address it had before.
+    /// Starts the agent, always at the same address.
     pub(crate) fn start(&mut self) {
         let (config, hypervisor) = (self.config.clone(), Arc::clone(&self.hypervisor));
         let daemon = AGENTS.block_on(Daemon::start_on(config, hypervisor));
         let daemon = daemon.unwrap_or_else(|error| panic!("agent {}: {error:?}", self.name));
-        self.address = daemon.address();
-        self.config.listen = self.address;
+        assert_eq!(daemon.address(), self.address);
         let (stop, stopped) = oneshot::channel();
         let task = AGENTS.spawn(async move {
             let ended = daemon.serve(async { drop(stopped.await) }).await;

@@ -1,13 +1,11 @@
 //! Stores that cannot be used.
 
-use crate::fake_hosts::Fleet;
+use crate::fake_hosts::{Fleet, reserved_port};
 
 #[test]
 fn nobody_listens_at_the_etcd_endpoint() {
     let fleet = Fleet::start(&[4096]);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = free.local_addr().expect("bound");
-    drop(free);
+    let (_port, address) = reserved_port();
     let state =
         format!("fleet = \"test\"\n  state \"etcd\" {{\n    endpoints = [\"http://{address}\"]\n  }}");
     fleet.write("drover.hcl", &fleet.base().replace("fleet = \"test\"", &state));
