@@ -335,9 +335,10 @@ impl<'a> ServerHere<'a> {
         }
     }
 
-    /// Asks the guest to shut down, waits for up to `grace`, then ends it.
+    /// Asks the guest to shut down, waits for up to `grace` from then on, then ends it.
     pub(crate) async fn shut_down(&self, grace: Duration) -> Result<(), WorkError> {
-        let deadline = Instant::now() + grace;
+        let mut deadline = Instant::now() + grace;
+        let mut asked = false;
         let mut changes = self.agent.hypervisor.inner().changes();
         let mut press = Instant::now();
         while Instant::now() < deadline {
@@ -352,6 +353,11 @@ impl<'a> ServerHere<'a> {
                 let server = self.server;
                 self.call("ask the guest to shut down:", move |h| h.ask_shutdown(server))
                     .await?;
+                if !asked {
+                    // A libvirt that is slow to ask does not shorten what the guest has.
+                    asked = true;
+                    deadline = Instant::now() + grace;
+                }
                 press = Instant::now() + PRESS_EVERY;
             }
             changes.mark_unchanged();

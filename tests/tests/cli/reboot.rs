@@ -154,10 +154,6 @@ fn a_guest_that_does_not_listen_is_ended_after_the_grace_and_not_before() {
         [PowerTurn::Asked, PowerTurn::Ended, PowerTurn::Started]
     );
     let waited = turns[1].0 - turns[0].0;
-    // The agent's clock starts a moment before the guest is asked.
-    assert!(
-        waited + Duration::from_millis(100) >= grace,
-        "ended after {waited:?}"
-    );
-    assert!(waited < grace + Duration::from_secs(20), "ended after {waited:?}");
+    assert!(waited >= grace, "ended after {waited:?}");
+    assert!(waited < grace + WAIT_LONG, "ended after {waited:?}");
 }
