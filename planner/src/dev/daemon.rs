@@ -196,7 +196,7 @@ mod tests {
             !other.is_alive(),
             "another process with this pid was taken for it"
         );
-        running.end(Duration::from_secs(5)).expect("it ends");
+        running.end(Duration::from_secs(60)).expect("it ends");
         assert_eq!(Running::read(&pid_file), None);
     }
 }

@@ -13,6 +13,25 @@ pub(crate) fn on_terminal(
     environment: &[(&str, &str)],
     input: &str,
 ) -> (i32, String) {
+    run(fleet, arguments, environment, input, |_| ())
+}
+
+/// The same without input, with a look at all that it has shown so far whenever that is more.
+pub(crate) fn watched_on_terminal(
+    fleet: &Fleet,
+    arguments: &[&str],
+    look: impl FnMut(&str),
+) -> (i32, String) {
+    run(fleet, arguments, &[], "", look)
+}
+
+fn run(
+    fleet: &Fleet,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    input: &str,
+    mut look: impl FnMut(&str),
+) -> (i32, String) {
     let pty = openpty(None, None).expect("a terminal");
     let (mut master, slave) = (File::from(pty.master), pty.slave);
     let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
@@ -34,6 +53,7 @@ pub(crate) fn on_terminal(
             break;
         }
         shown.extend_from_slice(&piece[..length]);
+        look(&String::from_utf8_lossy(&shown));
     }
     let status = child.wait().expect("a child").code().expect("it was not killed");
     (status, String::from_utf8_lossy(&shown).into_owned())

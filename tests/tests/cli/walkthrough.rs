@@ -2,7 +2,7 @@
 //! what stands there. With `DROVER_WALKTHROUGH=write` the document gets what was printed.
 
 use crate::fake_hosts::Fleet;
-use crate::run::same_each_time;
+use crate::run::{same_each_time, timeless};
 use drover_types::Sha256Digest;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -41,27 +41,11 @@ fn run(fleet: &Fleet, line: &str) -> String {
     for (written, here) in names(fleet) {
         text = text.replace(&here, &written);
     }
-    let mut shown: Vec<String> = same_each_time(&text)
-        .lines()
-        // On a busy machine a step may take long enough to be mentioned again.
-        .filter(|line| !line.contains(": Still "))
-        .map(timeless)
-        .collect();
+    let mut shown = timeless(&same_each_time(&text));
     if let Some(code) = status.code().filter(|code| *code != 0) {
-        shown.push(format!("(exit status {code})"));
+        shown.push_str(&format!("\n(exit status {code})"));
     }
-    shown.join("\n").trim_end().to_owned()
-}
-
-/// A line with every duration of a step as one second.
-fn timeless(line: &str) -> String {
-    match line.split_once(" after ") {
-        Some((before, after)) if before.contains(": ") => {
-            let rest = after.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, 'm' | 's'));
-            format!("{before} after 1s{rest}")
-        }
-        Some(_) | None => line.to_owned(),
-    }
+    shown.trim_end().to_owned()
 }
 
 #[test]
