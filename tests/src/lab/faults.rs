@@ -16,6 +16,22 @@ const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 /// What a broken QEMU says, to be found in an error that should carry it.
 pub const BROKEN_QEMU: &str = "drover-lab: this qemu is broken";
 
+/// libvirt names a guest when it starts one, and nothing when it only asks. It hands the socket of the monitor over:
+/// where nobody holds it any more when libvirt connects, libvirt tells of that and not of what was said. A second socket of
+/// that path is libvirt's connection.
+const BROKEN_SCRIPT: &str = r#"case "$*" in *'-name guest='*) ;; *) exec "$real" "$@" ;; esac
+echo "$broken" >&2
+fd=$(printf '%s' "$*" | sed -n 's/.*id=charmonitor,fd=\([0-9]*\).*/\1/p')
+inode=$(readlink "/proc/$$/fd/$fd" | tr -cd '0-9')
+path=$(awk -v inode="$inode" '$7 == inode { print $8 }' /proc/net/unix)
+left=600
+while [ $left -gt 0 ] && [ "$(awk -v path="$path" '$8 == path' /proc/net/unix | wc -l)" -lt 2 ]; do
+  sleep 0.1
+  left=$((left - 1))
+done
+exit 1
+"#;
+
 impl Host {
     /// From now on every guest of this host fails to start; libvirt's own questions to QEMU are
     /// answered as before, and guests that run go on.
@@ -23,10 +39,8 @@ impl Host {
         let real = self.dir().join("qemu-real");
         let broken = self.dir().join("qemu-broken");
         fs::write(&real, "").map_err(LabError::io("write", &real))?;
-        // libvirt names a guest when it starts one, and nothing when it only asks. It hands the socket of the monitor
-        // over: where nobody holds it any more when libvirt connects, libvirt tells of that and not of what was said.
         let script = format!(
-            "#!/bin/sh\ncase \"$*\" in *'-name guest='*) echo '{BROKEN_QEMU}' >&2; sleep 2; exit 1 ;; esac\nexec '{}' \"$@\"\n",
+            "#!/bin/sh\nbroken='{BROKEN_QEMU}'\nreal='{}'\n{BROKEN_SCRIPT}",
             real.display()
         );
         fs::write(&broken, script).map_err(LabError::io("write", &broken))?;
