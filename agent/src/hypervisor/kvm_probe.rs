@@ -70,12 +70,21 @@ pub enum ProbeError {
 /// # Errors
 /// When the probe could not be made; a guest that does not come up is `Ok(false)`.
 pub async fn probe_kvm(emulator: &Path, directory: &Path, accelerator: &str) -> Result<bool, ProbeError> {
+    probe(emulator, directory, accelerator, LIMIT).await
+}
+
+async fn probe(
+    emulator: &Path,
+    directory: &Path,
+    accelerator: &str,
+    limit: Duration,
+) -> Result<bool, ProbeError> {
     let path = directory.join("kvm-probe.img");
     write_disk(&path).map_err(|source| ProbeError::Disk {
         path: path.clone(),
         source,
     })?;
-    let said = run(emulator, &path, accelerator).await;
+    let said = run(emulator, &path, accelerator, limit).await;
     if let Err(source) = std::fs::remove_file(&path) {
         tracing::debug!(path = %path.display(), %source, "the probe's disk stays behind");
     }
@@ -92,7 +101,7 @@ fn write_disk(path: &Path) -> std::io::Result<()> {
     std::fs::File::create(path)?.write_all(&sector)
 }
 
-async fn run(emulator: &Path, disk: &Path, accelerator: &str) -> std::io::Result<bool> {
+async fn run(emulator: &Path, disk: &Path, accelerator: &str, limit: Duration) -> std::io::Result<bool> {
     // A comma in a file name is doubled in QEMU's options.
     let file = disk.display().to_string().replace(',', ",,");
     let mut guest = Command::new(emulator)
@@ -139,7 +148,7 @@ async fn run(emulator: &Path, disk: &Path, accelerator: &str) -> std::io::Result
             }
         }
     };
-    let said = tokio::time::timeout(LIMIT, listen).await.unwrap_or(Ok(false));
+    let said = tokio::time::timeout(limit, listen).await.unwrap_or(Ok(false));
     guest.kill().await?;
     said
 }
@@ -162,7 +171,9 @@ mod tests {
             "qemu-system-x86 is not installed; run scripts/setup"
         );
         let directory = tempfile::tempdir().expect("a directory");
-        let left = probe_kvm(emulator, directory.path(), "tcg")
+        // Emulated by a busy machine it takes longer than where it counts.
+        let patience = Duration::from_secs(120);
+        let left = probe(emulator, directory.path(), "tcg", patience)
             .await
             .expect("the probe runs");
         assert!(left, "software emulation always leaves the firmware");
