@@ -7,7 +7,7 @@ use drover_agent_core::oplog::FailureCode;
 use drover_types::{ByteSize, Sha256Digest};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const POINT: &str = "before-rename";
 
 fn nothing(_phase: &'static str, _done: u64, _total: u64) {}

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn open(dir: &Path) -> Operations {
     let life = IncarnationId::from_uuid(Uuid::from_u128(1));

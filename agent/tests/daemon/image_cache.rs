@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Here {
     dir: TempDir,
@@ -25,8 +25,8 @@ impl Here {
         let dir = tempfile::tempdir().expect("a directory");
         let limits = ImageLimits {
             max_size: ByteSize::from_mib(64),
-            connect_timeout: Duration::from_secs(5),
-            stall_timeout: Duration::from_secs(5),
+            connect_timeout: PATIENCE,
+            stall_timeout: PATIENCE,
             total_timeout: PATIENCE,
             file_roots: vec![dir.path().to_owned()],
             extra_ca_file: None,

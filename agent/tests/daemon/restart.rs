@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpSocket;
 use tonic::transport::Channel;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const OPERATION: &str = "6e6f7065-0000-4000-8000-000000000001";
 
 /// Kills its process when a test fails in the middle.

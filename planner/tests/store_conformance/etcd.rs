@@ -142,7 +142,7 @@ impl Cluster {
 
     /// Returns when every member answers and the cluster has a leader.
     pub(crate) fn wait_until_healthy(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(180);
         let all: Vec<&str> = self
             .members
             .iter()

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::LabError;
 
-/// Enough for any single step of the lab on a loaded machine with two cores.
-pub const WAIT_LONG: Duration = Duration::from_secs(60);
+/// More than any single step of the lab takes on a loaded machine with two cores; what is broken is told this late.
+pub const WAIT_LONG: Duration = Duration::from_secs(180);
 
 const INTERVAL: Duration = Duration::from_millis(20);
 

@@ -27,6 +27,9 @@ pub(crate) const FLEET: &str = "test";
 /// What libvirt says of a host, without NUMA cells.
 const CAPABILITIES: &str = include_str!("capabilities.xml");
 
+/// Images are files here, and a busy machine is no reason to give one up.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// What the image of [`Fleet::start`] holds, in MiB.
 const IMAGE_MIB: usize = 1;
 
@@ -213,9 +216,9 @@ impl Fleet {
             pci_devices: Vec::new(),
             images: ImageLimits {
                 max_size: ByteSize::from_mib(64),
-                connect_timeout: Duration::from_secs(5),
-                stall_timeout: Duration::from_secs(5),
-                total_timeout: Duration::from_secs(30),
+                connect_timeout: FETCH_TIMEOUT,
+                stall_timeout: FETCH_TIMEOUT,
+                total_timeout: FETCH_TIMEOUT,
                 file_roots: vec![self.path("images")],
                 extra_ca_file: None,
             },

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// For what boots or moves guests under software emulation on a busy machine.
-pub(crate) const WAIT_GUEST: Duration = Duration::from_secs(120);
+pub(crate) const WAIT_GUEST: Duration = Duration::from_secs(300);
 
 /// Files in an agent's data directory that are none of any server or image.
 const AGENTS_OWN: [&str; 3] = ["operations.log", "operations.lock", "last-boot"];

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// For whatever a host or an agent does on a busy machine.
-pub(crate) const WAIT: Duration = Duration::from_secs(90);
+pub(crate) const WAIT: Duration = Duration::from_secs(180);
 
 /// Virtual hardware as small as it can be: nothing here waits for a guest's system.
 pub(crate) const TINY: &str = r#"flavor "tiny" {
