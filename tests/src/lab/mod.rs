@@ -47,7 +47,7 @@ pub use node::Node;
 pub use pki::{FLEET, Pki, TlsFiles};
 pub use process::{Process, ProcessRef};
 pub use start::LabBuilder;
-pub use teardown::{Removed, remove_abandoned, remove_all};
+pub use teardown::{Removed, hold_removal, remove_abandoned, remove_all};
 pub use wait::{WAIT_LONG, poll_until};
 pub use workspace::{Finished, Workspace};
 

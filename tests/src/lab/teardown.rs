@@ -19,6 +19,11 @@ pub struct Removed {
     pub id: String,
 }
 
+/// Keeps everybody from removing labs, and from beginning new ones, until what is returned is dropped.
+pub fn hold_removal() -> Result<impl Sized, LabError> {
+    state::lock()
+}
+
 /// Removes every lab whose owner is gone.
 pub fn remove_abandoned() -> Result<Vec<Removed>, LabError> {
     remove_where(|state| state.is_ok_and(LabState::is_abandoned))

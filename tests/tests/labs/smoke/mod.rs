@@ -7,10 +7,10 @@ use std::io::Seek as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use drover_tests::lab::{
-    BROKEN_QEMU, Etcd, Host, Lab, TlsFiles, WAIT_LONG, binary, poll_until, wait_for_line,
+    BROKEN_QEMU, Etcd, Host, Lab, TlsFiles, WAIT_LONG, binary, hold_removal, poll_until, wait_for_line,
 };
 
 fn start(hosts: u8, etcd: Etcd) -> Lab {
@@ -163,15 +163,18 @@ fn a_lab_whose_owner_was_killed_is_removed_by_the_next() {
     })
     .unwrap();
     let directory = Lab::attach(&id).unwrap().directory().to_owned();
+    // Nobody else's lab may be the next.
+    let lock = hold_removal().unwrap();
     owner.kill().unwrap();
     owner.wait().unwrap();
 
     // The hosts end by themselves; what is left is files.
-    poll_until("the end of its processes", Duration::from_secs(10), || {
+    poll_until("the end of its processes", WAIT_LONG, || {
         processes_that_mention(&id).is_empty().then_some(())
     })
     .unwrap();
     assert!(directory.exists());
+    drop(lock);
     let lab = start(1, Etcd::None);
     assert!(!directory.exists());
     assert!(!Lab::ids().unwrap().contains(&id));
@@ -285,6 +288,12 @@ fn a_second_running_copy_is_seen_and_a_paused_one_is_not() {
     lab.start_plain_guest_as(n2, "second", &first.uuid).unwrap();
     poll_until("both running", WAIT_LONG, || {
         (lab.running_on(&first.uuid).unwrap() == ["n1", "n2"]).then_some(())
+    })
+    .unwrap();
+    // The round under way may have asked n2 before; the next sees both.
+    let before = watch.rounds();
+    poll_until("a round with both running", WAIT_LONG, || {
+        (watch.rounds() >= before + 2).then_some(())
     })
     .unwrap();
     n2.virsh(&["suspend", "second"]).unwrap();
