@@ -2,7 +2,7 @@
 
 use crate::e2e::apart::servers;
 use crate::e2e::fleet::{Fleet, WAIT_GUEST, events, of_type, wait_state};
-use drover_tests::lab::{last_count, poll_until};
+use drover_tests::lab::poll_until;
 
 pub(crate) fn a_domain_destroyed_outside_is_healed(fleet: &Fleet<'_>) {
     let address = "server.web[0]";
@@ -29,7 +29,8 @@ pub(crate) fn a_domain_destroyed_outside_is_healed(fleet: &Fleet<'_>) {
     poll_until("the guest's second boot", WAIT_GUEST, || {
         let written = std::fs::read(&console).ok()?;
         let written = String::from_utf8_lossy(&written).into_owned();
-        (written.contains("drover-guest: disk previous=") && last_count(&console)? < 5).then_some(())
+        let (_, boot) = written.rsplit_once("drover-guest: disk previous=")?;
+        (!boot.starts_with("none") && boot.contains("drover-guest: count=1 ")).then_some(())
     })
     .unwrap_or_else(|error| panic!("{error}"));
     fleet.expect_no_changes();
