@@ -10,17 +10,10 @@ use drover_agent_core::domain::{DomainSpec, GuestPlace, attributes};
 use drover_tests::lab::{Host, poll_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 const ADDRESS: &str = "server.one";
 
 const FIXED: &str = "libvirt has no command that changes it in a running domain";
-
-/// Several times what a boot takes on a busy machine.
-const WAIT_BOOT: Duration = Duration::from_secs(45);
-
-/// How often a guest that stands still in its boot is reset.
-const RESETS: usize = 2;
 
 fn declared(power: &str) -> String {
     format!(
@@ -506,31 +499,17 @@ impl Altered<'_> {
         }
     }
 
-    /// Waits until the guest is up again, so that it hears the next request to shut down. Under software emulation a
-    /// guest whose two processors are pinned to two busy ones of the host now and then stands still in its boot:
-    /// that is told with what its processors do, and it is reset. What is tested here is not how it boots.
+    /// Waits until the guest is up again, so that it hears the next request to shut down.
     fn wait_boot(&self) {
         let console = self.fleet.console(&self.server.host, &self.server);
-        let is_up = || {
+        poll_until("the guest's next boot", WAIT_GUEST, || {
             let written = std::fs::read(&console).ok()?;
             let written = String::from_utf8_lossy(&written).into_owned();
             let up = written.rfind("drover-guest: ready")?;
             let down = written.rfind("drover-guest: powering off").unwrap_or(0);
             (up > down).then_some(())
-        };
-        for _ in 0..RESETS {
-            if poll_until("the guest's next boot", WAIT_BOOT, is_up).is_ok() {
-                return;
-            }
-            println!(
-                "the guest stands still in its boot and is reset: {}",
-                self.fleet.processors(&self.server)
-            );
-            self.host
-                .virsh(&["reset", &self.server.id])
-                .expect("a running guest can be reset");
-        }
-        poll_until("the guest's next boot", WAIT_GUEST, is_up).unwrap_or_else(|error| {
+        })
+        .unwrap_or_else(|error| {
             let written = std::fs::read(&console).unwrap_or_default();
             let shown = written.len().saturating_sub(4000);
             panic!(
