@@ -191,7 +191,7 @@ fn dispatch(cli: Cli, request: &RequestId, output: &mut Output) -> Result<ExitSt
             Command::Capacity(command) => capacity::run(&command, no_color, request, output).await,
             Command::Show(command) => show::run(&command, no_color, request, output).await,
             Command::Output(command) => outputs::run(&command, no_color, request, output).await,
-            Command::State(command) => state::run(&command, no_color, request, output).await,
+            Command::State(command) => Box::pin(state::run(&command, no_color, request, output)).await,
             Command::Host(command) => host::run(&command, no_color, request, output).await,
             Command::Server(command) => server::run(command, no_color, request, output).await,
             Command::Image(command) => image::run(&command, no_color, request, output).await,

@@ -35,13 +35,20 @@ pub struct Inputs<'a> {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BuildError {
     /// The plan breaks its own rules: a fault of this program.
-    #[error("the plan is not sound ({} findings, the first: {first}); this is a bug in drover", .findings.len())]
+    #[error("the plan is not sound: {first}{}; this is a bug in drover", more(.findings))]
     NotSound {
         /// In words.
         first: String,
         /// All.
         findings: Vec<LintFinding>,
     },
+}
+
+fn more(findings: &[LintFinding]) -> String {
+    match findings.len() {
+        0 | 1 => String::new(),
+        several => format!(" (and {} more)", several - 1),
+    }
 }
 
 /// The address under which a host is shown and its actions are filed.

@@ -1,6 +1,6 @@
 //! That no order of a plan's actions breaks the policy of a group that held before.
 
-use super::action::{ActionKind, RecordChange};
+use super::action::{ActionKind, Keep, RecordChange};
 use super::lint::LintFinding;
 use super::lint_prefix::{Ancestors, Change, worst};
 use super::types::Plan;
@@ -107,6 +107,8 @@ pub(super) fn check_groups(plan: &Plan, recorded: &RecordedFleet, findings: &mut
     };
     let mut traffic: BTreeMap<(&Address, &HostName), Traffic> = BTreeMap::new();
     let mut members: BTreeMap<&Address, u64> = BTreeMap::new();
+    // Those that the plan deletes are no company from the first step on.
+    let mut deleted: BTreeMap<&Address, u64> = BTreeMap::new();
     let mut moved: BTreeMap<&Address, &GroupSpec> = BTreeMap::new();
     // A server that is adopted is where it was found, whatever is recorded.
     let found: BTreeMap<ServerId, &HostName> = plan
@@ -136,7 +138,10 @@ pub(super) fn check_groups(plan: &Plan, recorded: &RecordedFleet, findings: &mut
     for action in &plan.actions {
         let (server, to) = if let ActionKind::Migrate { order, to, .. } = &action.kind {
             (order.id, Some(to))
-        } else if let ActionKind::DeleteServer { server, .. } = &action.kind {
+        } else if let ActionKind::DeleteServer { server, keep, .. } = &action.kind {
+            if let (Keep::Nothing | Keep::Guest, Some((group, _))) = (keep, group_of(*server)) {
+                *deleted.entry(group).or_insert(0) += 1;
+            }
             (*server, None)
         } else if let ActionKind::CreateServer { order, replaces, .. } = &action.kind {
             // A successor is the member that it replaces.
@@ -196,7 +201,8 @@ pub(super) fn check_groups(plan: &Plan, recorded: &RecordedFleet, findings: &mut
                 most <= limit.max(traffic.at_first)
             }
             Some(GroupPolicy::Affinity) => {
-                let alone = members.get(group).copied().unwrap_or(0) <= 1;
+                let gone = deleted.get(group).copied().unwrap_or(0);
+                let alone = members.get(group).copied().unwrap_or(0) <= 1 + gone;
                 alone || blocked.contains(host) || traffic.is_together(&ancestors)
             }
             Some(GroupPolicy::SoftAffinity | GroupPolicy::SoftAntiAffinity) | None => true,

@@ -4,7 +4,7 @@ use super::super::demand::larger as larger_demand;
 use super::super::reason::Reason;
 use super::super::world::{larger, name_of};
 use super::sequence::{Amount, Cells, Host, Policy, Problem, Server};
-use super::{Placer, able};
+use super::{Placer, able, is_let_go};
 use crate::diff::{ServerDiff, ServerStep};
 use crate::model::GroupPolicy;
 use crate::placement::filters::Depends;
@@ -195,6 +195,11 @@ impl Placer<'_> {
             if !grows {
                 then.wants = now.wants;
                 then.demand.clone_from(&now.demand);
+            }
+            if is_let_go(server) {
+                then.group = None;
+                then.same_host.clear();
+                then.different_host.clear();
             }
             let group = then.group.as_ref().and_then(|name| {
                 let policy = self.policy_of(server)?;

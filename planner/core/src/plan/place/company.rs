@@ -1,11 +1,12 @@
-//! What creates wait for among migrations: that a member of their group has left, or that their company is there.
+//! What creates wait for beside room: that a member of their group has left or is deleted, or that their company is
+//! there; and what moves wait for of deletions.
 //!
-//! A host is chosen for a server that is created as if all migrations were done. Room it never shares with one that
-//! leaves, as every server keeps its own until the end of its move; of groups and of servers that ask for each other
-//! this must be seen to.
+//! A host is chosen for a server that is created as if all migrations and deletions were done. Room it never shares
+//! with one that leaves, as every server keeps its own until the end of its move; of groups and of servers that ask for
+//! each other this must be seen to.
 
 use super::super::world::where_counted;
-use super::{Hop, Placer};
+use super::{Hop, Placer, is_deleted, is_let_go};
 use crate::diff::{ServerDiff, ServerStep};
 use crate::model::{GroupPolicy, ServerSpec};
 use drover_types::{Address, HostName};
@@ -22,8 +23,8 @@ struct Members {
     coming: u64,
     /// The migrations that take one away.
     leaving: Vec<Hop>,
-    /// Those that make place for a successor elsewhere.
-    replaced: Vec<Address>,
+    /// Those that are deleted, for good or because a successor is elsewhere.
+    deleted: Vec<Address>,
     /// A migration that brings one for good.
     arrival: Option<Hop>,
 }
@@ -33,22 +34,28 @@ struct Members {
 pub struct CreateWaits {
     /// Migrations.
     pub moves: Vec<Hop>,
-    /// Servers whose successors are there, and which are still to be deleted.
-    pub replaced: Vec<Address>,
+    /// Deletions of servers.
+    pub deleted: Vec<Address>,
 }
 
 impl CreateWaits {
     fn is_empty(&self) -> bool {
-        self.moves.is_empty() && self.replaced.is_empty()
+        self.moves.is_empty() && self.deleted.is_empty()
     }
 }
 
 impl Placer<'_> {
     /// Notes what each create waits for.
     pub(super) fn wait_for_company(&mut self) {
+        self.keep_company_here();
         let paths = self.paths();
         let mut waits = BTreeMap::new();
         let members = self.members(&paths);
+        let late: Vec<Address> = paths
+            .iter()
+            .filter(|(address, path)| self.meets_deleted(address, path, &members))
+            .map(|(address, _)| (*address).clone())
+            .collect();
         for (address, placement) in &self.placements.chosen {
             let server = &self.diff.servers[address];
             let Some(spec) = to_be(server).filter(|_| comes(server)) else {
@@ -60,11 +67,13 @@ impl Placer<'_> {
             if let Some((group, policy, limit)) = self.hard_group(spec) {
                 for members in hosts.filter_map(|host| members.get(&(group, host))) {
                     match policy {
-                        // Its own predecessor is no other member.
                         GroupPolicy::AntiAffinity if members.first + members.coming > limit => {
                             before.moves.extend(members.leaving.iter().cloned());
-                            let others = members.replaced.iter().filter(|_| !is_replaced(server));
-                            before.replaced.extend(others.cloned());
+                            let others = members.deleted.iter().filter(|other| {
+                                // Both may come to where the other one was.
+                                !(is_replaced(server) && is_replaced(&self.diff.servers[*other]))
+                            });
+                            before.deleted.extend(others.cloned());
                             words = "has left";
                         }
                         GroupPolicy::Affinity if !members.stays => {
@@ -84,7 +93,7 @@ impl Placer<'_> {
         }
         for (address, (before, words)) in waits {
             let moved = before.moves.iter().map(|(address, _)| address);
-            let others: BTreeSet<&Address> = moved.chain(&before.replaced).collect();
+            let others: BTreeSet<&Address> = moved.chain(&before.deleted).collect();
             let first = others.first().expect("it waits for somebody");
             let more = match others.len() - 1 {
                 0 => String::new(),
@@ -94,6 +103,23 @@ impl Placer<'_> {
                 placement.why.push_str(&format!(", once {first} {words}{more}"));
             }
             self.placements.create_waits.insert(address, before);
+        }
+        self.placements.after_deletions.extend(late);
+    }
+
+    /// A server that is created, and with which another one is to be that is created too, has no alternates: on another
+    /// host it would be alone, and so would that one.
+    fn keep_company_here(&mut self) {
+        let mut named = BTreeSet::new();
+        for address in self.placements.chosen.keys() {
+            let server = &self.diff.servers[address];
+            let spec = to_be(server).filter(|_| comes(server));
+            named.extend(spec.into_iter().flat_map(|spec| &spec.hints.same_host).cloned());
+        }
+        for address in named {
+            if let Some(placement) = self.placements.chosen.get_mut(&address) {
+                placement.alternates.clear();
+            }
         }
     }
 
@@ -137,8 +163,9 @@ impl Placer<'_> {
                 let here = all.entry((group, host)).or_default();
                 here.first += 1;
                 here.stays |= path.is_none() && !ends(server);
-                if is_replaced(server) && self.placements.chosen.contains_key(address) {
-                    here.replaced.push(address.clone());
+                let succeeded = is_replaced(server) && self.placements.chosen.contains_key(address);
+                if succeeded || is_deleted(server) {
+                    here.deleted.push(address.clone());
                 }
             }
             let last = path.map_or(0, |path| path.len() - 1);
@@ -160,6 +187,22 @@ impl Placer<'_> {
             }
         }
         all
+    }
+
+    /// Whether a server that moves comes where a member of its group is yet to be deleted and may not be beside it.
+    fn meets_deleted(
+        &self,
+        address: &Address,
+        path: &[&HostName],
+        members: &BTreeMap<(&Address, &HostName), Members>,
+    ) -> bool {
+        let spec = to_be(&self.diff.servers[address]);
+        let Some((group, GroupPolicy::AntiAffinity, limit)) = spec.and_then(|spec| self.hard_group(spec))
+        else {
+            return false;
+        };
+        let mut there = path.iter().skip(1).filter_map(|host| members.get(&(group, host)));
+        there.any(|members| !members.deleted.is_empty() && members.first + members.coming > limit)
     }
 
     /// The migration of the first of those servers with which this one is to be that are not there at first.
@@ -203,6 +246,5 @@ fn is_replaced(server: &ServerDiff) -> bool {
 
 /// Whether a server as it is now does not outlive the apply.
 fn ends(server: &ServerDiff) -> bool {
-    let mut steps = server.steps.iter();
-    steps.any(|step| matches!(step, ServerStep::Delete { .. } | ServerStep::Replace { .. }))
+    is_let_go(server) || is_replaced(server)
 }

@@ -5,7 +5,7 @@
 
 use super::super::reason::Reason;
 use super::super::types::{Blocked, BlockedBy, Finding, Severity};
-use super::super::world::{name_of, where_counted};
+use super::super::world::name_of;
 use super::{EXPLAINED, Placer, words};
 use crate::diff::ServerStep;
 use crate::placement::{BatchOutcome, Request, Scheduler, Unplaced};
@@ -65,7 +65,7 @@ impl<'a> Placer<'a> {
         let everybody: Vec<usize> = (0..creates.len()).collect();
         let first = Batch::place(&mut self.scheduler, everybody, &requests, self.credited);
         let left = first.left();
-        let last = if left.is_empty() || self.deletions_on.is_empty() || self.credited {
+        let last = if left.is_empty() || self.deletions.is_empty() || self.credited {
             first
         } else {
             self.with_deletions(&creates, &requests, &first)
@@ -144,17 +144,10 @@ impl<'a> Placer<'a> {
 
     /// Gives the room of deleted servers back: what uses it waits for their deletion.
     pub(super) fn credit(&mut self) {
-        for (address, server) in &self.diff.servers {
-            let goes = server
-                .steps
-                .iter()
-                .any(|step| matches!(step, ServerStep::Delete { .. }));
-            if !goes {
-                continue;
-            }
-            if let (Some(host), Some(request)) = (where_counted(server), self.present(address, server)) {
+        for (host, deleted) in &self.deletions {
+            for request in deleted {
                 self.scheduler
-                    .release(&name_of(host), &request)
+                    .release(&name_of(host), request)
                     .expect("a server with a deletion was put there");
             }
         }
@@ -194,7 +187,7 @@ impl<'a> Placer<'a> {
                 }
                 None => words::unexplained(host.clone()),
             };
-            if batch.credited && self.deletions_on.contains(&host) {
+            if batch.credited && self.deletions.contains_key(&host) {
                 self.placements.after_deletions.insert(address.clone());
             }
             self.placements.hosts.insert(address.clone(), host);
@@ -252,7 +245,7 @@ impl<'a> Placer<'a> {
             && placement
                 .alternates
                 .iter()
-                .any(|host| self.deletions_on.contains(host));
+                .any(|host| self.deletions.contains_key(host));
         if waits {
             self.placements.after_deletions.insert(address.clone());
         }

@@ -23,7 +23,7 @@ struct Kept {
 impl Placer<'_> {
     /// Chooses all moves, with the room of deletions where it is needed.
     pub(super) fn relocate_after_deletions(&mut self, start: &Start, movers: &BTreeMap<Address, Reason>) {
-        if self.deletions_on.is_empty() {
+        if self.deletions.is_empty() {
             self.relocate_in_turn(start, movers);
             return;
         }
@@ -58,7 +58,7 @@ impl Placer<'_> {
                 let here = here.map(|seat| &seat.host);
                 via.chain(chosen)
                     .chain(here)
-                    .any(|host| self.deletions_on.contains(host))
+                    .any(|host| self.deletions.contains_key(host))
             })
             .cloned()
             .collect();

@@ -136,8 +136,11 @@ struct Placer<'a> {
     requested: BTreeMap<&'a Address, &'a HostName>,
     /// Whether the room of deleted servers was given back.
     credited: bool,
-    deletions_on: BTreeSet<HostName>,
+    /// What is deleted on each host.
+    deletions: BTreeMap<HostName, Vec<Request>>,
     emptying_failed: BTreeMap<HostName, Address>,
+    /// With whom others want no host in common: who is named in `different_host`, and by whom.
+    shunned: BTreeMap<&'a Address, Vec<&'a Address>>,
     /// The members of every affinity group.
     together: BTreeMap<&'a Address, Vec<&'a Address>>,
     /// Movers for which no host was looked for yet.
@@ -181,8 +184,9 @@ impl<'a> Placer<'a> {
                 .filter_map(|request| Some((&request.address, request.to.as_ref()?)))
                 .collect(),
             credited: false,
-            deletions_on: BTreeSet::new(),
+            deletions: BTreeMap::new(),
             emptying_failed: BTreeMap::new(),
+            shunned: shunned(diff),
             together: moves::together(inputs, &diff.servers),
             pending: BTreeSet::new(),
             grown: BTreeSet::new(),
@@ -266,7 +270,8 @@ impl<'a> Placer<'a> {
             return;
         }
         for (address, server) in &self.diff.servers {
-            if !self.is_explained(address) || self.placements.explanations.contains_key(address) {
+            let known = self.placements.explanations.contains_key(address);
+            if !self.is_explained(address) || known || is_let_go(server) {
                 continue;
             }
             let Some(request) = self.present(address, server) else {
@@ -293,14 +298,11 @@ impl<'a> Placer<'a> {
     fn wanted(&self, address: &Address, server: &ServerDiff) -> Option<Request> {
         let spec = server.desired.as_ref().or(server.recorded.as_ref())?;
         let retry_all = self.diff.options.retry_all;
-        Some(request(
-            self.inputs,
-            address,
-            server,
-            spec,
-            resources(spec),
-            retry_all,
-        ))
+        let mut request = request(self.inputs, address, server, spec, resources(spec), retry_all);
+        // Nova asks the one that comes; here both are declared, and neither may come to the other.
+        let shunned = self.shunned.get(address).into_iter().flatten();
+        request.different_host.extend(shunned.map(name_of));
+        Some(request)
     }
 
     /// As it is now: with its recorded size, cells and devices.
@@ -343,12 +345,16 @@ impl<'a> Placer<'a> {
         if self.scheduler.force(&name_of(host), &request).is_err() {
             return;
         }
-        if server
-            .steps
-            .iter()
-            .any(|step| matches!(step, ServerStep::Delete { .. }))
-        {
-            self.deletions_on.insert(host.clone());
+        if is_let_go(server) {
+            // So does one that goes for good; nor is it anybody's company any more.
+            self.scheduler
+                .leave(&name_of(host), &request)
+                .expect("it was just put there");
+        }
+        if is_deleted(server) {
+            // Its group it has left.
+            request.group = None;
+            self.deletions.entry(host.clone()).or_default().push(request);
         } else {
             self.placements.hosts.insert(address.clone(), host.clone());
         }
@@ -364,11 +370,36 @@ impl<'a> Placer<'a> {
             return;
         }
         if let (Some(seat), Growth::NoRoom) = (&server.seat, self.grow_here(address, server)) {
+            if self.grow_after_deletions(address, server, &seat.host) {
+                return;
+            }
             let why = Reason::NoRoomHere {
                 host: seat.host.clone(),
             };
             self.placements.moves.insert(address.clone(), why);
         }
+    }
+
+    /// A server that gets larger where it is once others on its host are deleted: it waits for them and need not move.
+    /// The host is fuller than it is until then, so that nobody else counts on that room.
+    fn grow_after_deletions(&mut self, address: &Address, server: &ServerDiff, host: &HostName) -> bool {
+        let deleted: Vec<Request> = self.deletions.get(host).cloned().unwrap_or_default();
+        if deleted.is_empty() {
+            return false;
+        }
+        let (name, known) = (name_of(host), "a server with a deletion was put there");
+        for request in &deleted {
+            self.scheduler.release(&name, request).expect(known);
+        }
+        let grows = self.grow_here(address, server) == Growth::Taken;
+        for request in &deleted {
+            self.scheduler.force(&name, request).expect(known);
+            self.scheduler.leave(&name, request).expect(known);
+        }
+        if grows {
+            self.placements.after_deletions.insert(address.clone());
+        }
+        grows
     }
 
     /// One that is made anew on its host finds there what it asks then, or stays as it is.
@@ -470,6 +501,34 @@ enum Growth {
     Taken,
     /// Its host has too little.
     NoRoom,
+}
+
+/// Who is named in `different_host`, and by whom.
+fn shunned(diff: &FleetDiff) -> BTreeMap<&Address, Vec<&Address>> {
+    let mut shunned: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
+    for (address, server) in &diff.servers {
+        let named = server.desired.iter().flat_map(|spec| &spec.hints.different_host);
+        for other in named {
+            shunned.entry(other).or_default().push(address);
+        }
+    }
+    shunned
+}
+
+fn is_deleted(server: &ServerDiff) -> bool {
+    let mut steps = server.steps.iter();
+    steps.any(|step| matches!(step, ServerStep::Delete { .. }))
+}
+
+/// Whether a server is Drover's no longer, whether its guest goes or stays.
+fn is_let_go(server: &ServerDiff) -> bool {
+    let mut steps = server.steps.iter();
+    steps.any(|step| {
+        matches!(
+            step,
+            ServerStep::Delete { .. } | ServerStep::Release { .. } | ServerStep::Forget { .. }
+        )
+    })
 }
 
 const fn is_rebuild(step: &ServerStep) -> bool {

@@ -24,8 +24,8 @@ const HOSTS: usize = 12;
 /// How many questions one search may ask.
 const BUDGET: u64 = 400_000;
 
-/// How many servers are given a search of their own where all together cannot be moved.
-const SEARCHES: usize = 16;
+/// How many searches for single servers may fail, where all together cannot be moved.
+const FAILURES: usize = 16;
 
 impl<'a> Placer<'a> {
     /// Looks for moves in sequence where one after another in the order of addresses left somebody behind, or moved
@@ -97,18 +97,18 @@ impl<'a> Placer<'a> {
         // Not all together: whom the plain order placed keeps that, the others join one by one.
         let mut wanted: BTreeSet<&Address> = open.iter().copied().filter(|at| !stuck.contains(at)).collect();
         let mut found = None;
-        for address in open
-            .iter()
-            .copied()
-            .filter(|at| stuck.contains(at))
-            .take(SEARCHES)
-        {
+        let mut failures = 0;
+        for address in open.iter().copied().filter(|at| stuck.contains(at)) {
             wanted.insert(address);
             match attempt(&wanted) {
                 Some(moves) => found = Some((wanted.clone(), moves)),
                 None => {
                     wanted.remove(address);
+                    failures += 1;
                 }
+            }
+            if failures == FAILURES {
+                break;
             }
         }
         found
@@ -143,13 +143,12 @@ impl<'a> Placer<'a> {
             return false;
         }
         let mut helped = false;
-        for address in stuck.iter().filter(|at| self.is_open(at, movers)).take(SEARCHES) {
+        let mut failures = 0;
+        for address in stuck.iter().filter(|at| self.is_open(at, movers)) {
             let only = BTreeSet::from([address]);
-            let Some(hosts) = self.around(&scheduler, address, &at) else {
-                continue;
-            };
             let found = self
-                .cast(&scheduler, hosts, movers, &only, &at)
+                .around(&scheduler, address, &at)
+                .and_then(|hosts| self.cast(&scheduler, hosts, movers, &only, &at))
                 .and_then(|cast| self.answer(&scheduler, &cast, movers));
             if let Some(more) = found
                 && self.replay(&mut scheduler, &more, &mut at)
@@ -157,6 +156,11 @@ impl<'a> Placer<'a> {
                 moves.extend(more);
                 wanted.insert(address);
                 helped = true;
+                continue;
+            }
+            failures += 1;
+            if failures == FAILURES {
+                break;
             }
         }
         if helped {

@@ -1,8 +1,8 @@
 //! What migrations wait for beside room: deletions in the same plan, and servers that they name.
 
 use super::super::tests::plan;
-use super::super::{ActionKind, LintFinding, Plan, PlanOptions, lint};
-use super::moves_tests::{drain, fleet, moves, plan_of, seated};
+use super::super::{Action, ActionKind, LintFinding, Plan, PlanOptions, lint};
+use super::moves_tests::{drain, fleet, moves, plan_of, resize, seated};
 use crate::model::{DesiredFleet, GroupPolicy, Lifecycle, Needs, ObservedFleet, RecordedFleet};
 use crate::testing::{address, host, lifecycle, with_group, with_server};
 use drover_types::OperationId;
@@ -207,4 +207,110 @@ fn awaits(plan: &Plan, then: OperationId, first: OperationId) -> bool {
     let mut actions = plan.actions.iter();
     let then = actions.find(|action| action.id == then).expect("it is planned");
     then.depends_on.contains(&first) || then.depends_on.iter().any(|next| awaits(plan, *next, first))
+}
+
+/// A guest is not moved for room that its own host has as soon as another is deleted.
+#[test]
+fn growth_waits_for_a_deletion_on_its_host() {
+    let servers = [("server.db", 2048), ("server.other", 2048), ("server.tmp", 2048)];
+    let mut fleet = fleet(&["n1", "n2"], &servers);
+    let seats = [("server.db", "n1"), ("server.other", "n1"), ("server.tmp", "n1")];
+    let world = seated(&fleet, &seats);
+    fleet.servers.remove(&address("server.tmp"));
+    for (at, mib) in [("server.db", 3072), ("server.other", 3072)] {
+        resize(&mut fleet, at, mib);
+    }
+    // Too much at once is still too much.
+    let plan = plan_of(&fleet, &world);
+    assert_eq!(moves(&plan), [""; 0]);
+    let deletion = action_of(&plan, "server.tmp");
+    for at in ["server.db", "server.other"] {
+        let growth = action_of(&plan, at);
+        assert!(matches!(growth.kind, ActionKind::UpdateServer { .. }));
+        assert!(growth.depends_on.contains(&deletion.id), "{at}");
+    }
+
+    resize(&mut fleet, "server.other", 3584);
+    let plan = plan_of(&fleet, &world);
+    assert_eq!(moves(&plan), ["server.other n1→n2"]);
+    let growth = action_of(&plan, "server.db");
+    assert!(growth.depends_on.contains(&action_of(&plan, "server.tmp").id));
+}
+
+/// A member of a group that is no longer declared is company to nobody, and keeps nobody of its group from moving.
+#[test]
+fn a_deleted_member_is_no_company() {
+    let mut fleet = fleet(&["n1", "n2", "n3"], &[]);
+    fleet = with_group(fleet, "group.g", GroupPolicy::Affinity);
+    for at in ["server.a", "server.b"] {
+        fleet = with_server(fleet, at, Some("group.g"));
+    }
+    let world = seated(&fleet, &[("server.a", "n2"), ("server.b", "n2")]);
+    fleet.servers.remove(&address("server.a"));
+    drain(&mut fleet, &["n2"]);
+    let plan = plan_of(&fleet, &world);
+    assert_eq!(
+        (moves(&plan), plan.blocked.len()),
+        (vec!["server.b n2→n1".to_owned()], 0)
+    );
+}
+
+/// Who is to be created comes to nobody who does not want it there.
+#[test]
+fn a_new_server_keeps_away_from_who_shuns_it() {
+    let mut fleet = fleet(&["n1", "n2"], &[("server.old", 1024)]);
+    fleet.scheduler.filters.push("DifferentHostFilter".to_owned());
+    let world = seated(&fleet, &[("server.old", "n1")]);
+    fleet = with_server(fleet, "server.new", None);
+    let old = fleet.servers.get_mut(&address("server.old")).expect("declared");
+    old.spec.hints.different_host = [address("server.new")].into();
+    fleet.scheduler.weights = [("ram".to_owned(), -1.0)].into();
+    let plan = plan_of(&fleet, &world);
+    assert_eq!(plan.placements[&address("server.new")].host, host("n2"));
+}
+
+/// Where the one that is named were refused by its host, the other would be alone there.
+#[test]
+fn who_is_anothers_company_has_no_alternates() {
+    let mut fleet = fleet(
+        &["n1", "n2", "n3"],
+        &[("server.a", 1024), ("server.b", 1024), ("server.c", 1024)],
+    );
+    fleet.scheduler.filters.push("SameHostFilter".to_owned());
+    let a = fleet.servers.get_mut(&address("server.a")).expect("declared");
+    a.spec.hints.same_host = [address("server.b")].into();
+    let plan = plan_of(&fleet, &seated(&fleet, &[]));
+    let of = |at: &str| &plan.placements[&address(at)];
+    assert_eq!(of("server.a").host, of("server.b").host);
+    assert_eq!(
+        of("server.a").alternates.len() + of("server.b").alternates.len(),
+        0
+    );
+    assert_eq!(of("server.c").alternates.len(), 2);
+}
+
+/// A fleet of which thirty hosts are drained, each with one server that needs another to make room for it.
+#[test]
+fn however_many_need_others_to_make_room_for_them() {
+    let names: Vec<String> = (0..120).map(|at| format!("n{at:03}")).collect();
+    let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
+    let on = |at: usize| if at < 30 { at } else { 30 + (at - 30) / 2 };
+    let servers: Vec<(String, u64)> = (0..30 + 2 * 90)
+        .map(|at| (format!("server.s{at:03}"), if at < 30 { 4096 } else { 2048 }))
+        .collect();
+    let sizes: Vec<(&str, u64)> = servers.iter().map(|(at, mib)| (at.as_str(), *mib)).collect();
+    let mut fleet = fleet(&hosts, &sizes);
+    let seats: Vec<(&str, &str)> = (0..servers.len())
+        .map(|at| (sizes[at].0, hosts[on(at)]))
+        .collect();
+    let world = seated(&fleet, &seats);
+    drain(&mut fleet, &hosts[..30]);
+    let plan = plan_of(&fleet, &world);
+    assert_eq!((moves(&plan).len(), plan.blocked.len()), (60, 0));
+}
+
+fn action_of<'p>(plan: &'p Plan, at: &str) -> &'p Action {
+    let mut actions = plan.actions.iter();
+    let of = actions.find(|action| action.address == address(at));
+    of.expect("it has an action")
 }

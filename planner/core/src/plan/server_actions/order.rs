@@ -24,9 +24,15 @@ pub(super) fn order_moves(graph: &mut Graph<'_>) {
         return;
     }
     let moves = moves(graph);
-    let mut replaced: BTreeMap<&Address, OperationId> = BTreeMap::new();
-    for action in graph.actions.iter().filter(|action| is_leftover(&action.kind)) {
-        replaced.entry(&action.address).or_insert(action.id);
+    let mut deleted: BTreeMap<&Address, OperationId> = BTreeMap::new();
+    for action in &graph.actions {
+        if let ActionKind::DeleteServer {
+            keep: Keep::Nothing | Keep::Successor,
+            ..
+        } = action.kind
+        {
+            deleted.entry(&action.address).or_insert(action.id);
+        }
     }
     let ids = |waits: &[Hop]| -> Vec<OperationId> {
         let known = waits
@@ -50,7 +56,7 @@ pub(super) fn order_moves(graph: &mut Graph<'_>) {
             (&action.kind, placements.create_waits.get(&action.address))
         {
             let mut before = ids(&waits.moves);
-            let gone = waits.replaced.iter().filter_map(|address| replaced.get(address));
+            let gone = waits.deleted.iter().filter_map(|address| deleted.get(address));
             before.extend(gone);
             added.insert(action.id, before);
         }

@@ -1,14 +1,14 @@
-//! A plan's migrations, growths and creates, carried out in one of the orders that it allows.
+//! A plan's migrations, growths, creates and deletions, carried out in one of the orders that it allows.
 
 use super::super::super::{ActionKind, Plan};
 use super::super::moves_tests::moves;
-use super::case::{Case, HOSTS, OFFERED_MIB, Place};
+use super::case::{Case, HOSTS, NOWHERE, OFFERED_MIB, Place};
 use drover_numa::CellUse;
 use drover_types::OperationId;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One thing that a plan does: a server comes to be or moves, or grows where it is then.
+/// One thing that a plan does: a server comes to be or moves, goes nowhere, or grows where it is then.
 struct Deed {
     id: OperationId,
     after: Vec<OperationId>,
@@ -25,6 +25,7 @@ fn deeds(plan: &Plan) -> Vec<Deed> {
                 let host = action.host.as_ref().expect("a create is on a host");
                 Some(number(host.as_str()))
             }
+            ActionKind::DeleteServer { .. } => Some(NOWHERE),
             ActionKind::UpdateServer { .. } => None,
             _ => return None,
         };
@@ -101,6 +102,9 @@ pub(super) fn carry_out(case: &Case, plan: &Plan, mut dice: u64) -> Result<Vec<P
             );
             continue;
         };
+        if to == NOWHERE {
+            continue;
+        }
         let it = &case.servers[server];
         let size = it.mib + if at[server].grown { it.grows_mib } else { 0 };
         prop_assert!(on_both(&at, to) + size <= OFFERED_MIB, "room: {:?}", shown);

@@ -34,6 +34,8 @@ pub(super) struct Server {
     pub(super) without: BTreeSet<usize>,
     /// Those that are to be there before it.
     pub(super) after: BTreeSet<usize>,
+    /// Whether it is declared no longer.
+    pub(super) goes: bool,
     /// The processors that it is pinned to, where it has its own.
     pub(super) pinned: Vec<CellUse>,
 }
@@ -129,17 +131,30 @@ impl Case {
             .filter(|other| it.is_member && self.servers[*other].is_member && *other != server)
             .filter(|other| at[*other].host != NOWHERE)
             .collect();
-        let near = members.iter().any(is_there);
+        // Who goes is in the way until then, and nobody's company.
+        let stays = |other: &usize| !self.servers[*other].goes;
         let group = match self.policy {
-            GroupPolicy::AntiAffinity => !near,
-            GroupPolicy::Affinity => near || members.is_empty(),
+            GroupPolicy::AntiAffinity => !members.iter().any(is_there),
+            GroupPolicy::Affinity => {
+                let mut company = members.iter().filter(|other| stays(other)).peekable();
+                company.peek().is_none() || company.any(is_there)
+            }
             GroupPolicy::SoftAffinity | GroupPolicy::SoftAntiAffinity => true,
         };
         [
             ("active", !self.drained[to]),
             ("zone", it.zone.is_none_or(|zone| zone == ZONES[to])),
-            ("company", it.with.is_empty() || it.with.iter().any(is_there)),
-            ("apart", !it.without.iter().any(is_there)),
+            (
+                "company",
+                it.with.is_empty() || it.with.iter().any(|other| stays(other) && is_there(other)),
+            ),
+            (
+                "apart",
+                !(0..at.len()).any(|other| {
+                    let names = it.without.contains(&other) || self.servers[other].without.contains(&server);
+                    names && is_there(&other)
+                }),
+            ),
             ("group", group),
         ]
         .into_iter()
@@ -233,7 +248,7 @@ impl Case {
                 declared.spec.size.vcpus = u32::try_from(server.own()).expect("few");
             }
         }
-        let (recorded, mut observed) = seated(&fleet, &seats);
+        let (mut recorded, mut observed) = seated(&fleet, &seats);
         for at in names
             .iter()
             .filter(|at| !recorded.servers.contains_key(&address(at)))
@@ -268,6 +283,12 @@ impl Case {
                 let needs = Needs::all(vec![Arc::new(first)]);
                 fleet.depends_on.insert(address(at), needs);
             }
+        }
+        for (at, _) in names.iter().zip(&self.servers).filter(|(_, server)| server.goes) {
+            let declared = fleet.servers.remove(&address(at)).expect("declared");
+            fleet.depends_on.remove(&address(at));
+            let record = recorded.servers.get_mut(&address(at)).expect("it is there");
+            record.spec.group = declared.spec.group;
         }
         let drained: Vec<&str> = (0..self.hosts)
             .filter(|at| self.drained[*at])

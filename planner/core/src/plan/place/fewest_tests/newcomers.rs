@@ -1,4 +1,4 @@
-//! Servers that are created while others move: no order that the plan allows breaks what any of them asks.
+//! Servers that are created while others move and go: no order that the plan allows breaks what any of them asks.
 
 use super::carry_out::carry_out;
 use super::case::{Case, NOWHERE};
@@ -6,13 +6,20 @@ use super::{case, server};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-/// A case with one to three servers that are not there yet.
+/// A case with one to three servers that are not there yet, and some that are declared no longer.
 fn with_newcomers() -> impl Strategy<Value = Case> {
     let named = prop::collection::btree_set(0..5_usize, 1..=2);
     let newcomers = prop::collection::vec((1..=3_u64, 0..8_u8, named, 0..8_u8), 1..=3);
     // Which of the others each is to come after, all in one direction or all in the other.
     let order = (prop::collection::vec(0..256_u16, 8), any::<bool>());
-    (case(), newcomers, order).prop_map(|(mut case, newcomers, (order, forwards))| {
+    let goes = prop::collection::vec(prop_oneof![3 => Just(false), 1 => Just(true)], 5);
+    // Which of those that are there want to be far from which newcomers.
+    let shuns = prop::collection::vec((0..5_usize, 0..3_usize), 0..=2);
+    let changes = (order, goes, shuns);
+    (case(), newcomers, changes).prop_map(|(mut case, newcomers, ((order, forwards), goes, shuns))| {
+        for (server, goes) in case.servers.iter_mut().zip(goes) {
+            server.goes = goes;
+        }
         let old = case.servers.len();
         for (gib, luck, others, asks) in newcomers {
             let others: BTreeSet<usize> = others.into_iter().filter(|other| *other < old).collect();
@@ -31,6 +38,11 @@ fn with_newcomers() -> impl Strategy<Value = Case> {
             case.servers.push(it);
         }
         let all = case.servers.len();
+        for (number, other) in shuns {
+            if number < old && other < all - old {
+                case.servers[number].without.insert(old + other);
+            }
+        }
         for (number, others) in order.into_iter().enumerate().take(all) {
             let named = (0..all).filter(|other| others & (1 << other) != 0);
             // About every third of those that might be.
@@ -44,6 +56,16 @@ fn with_newcomers() -> impl Strategy<Value = Case> {
                     }
                 })
                 .collect();
+        }
+        // Nobody names one who is declared no longer, nor has that one any wishes.
+        let gone: BTreeSet<usize> = (0..all).filter(|number| case.servers[*number].goes).collect();
+        for it in &mut case.servers {
+            if it.goes {
+                it.without.clear();
+            }
+            for named in [&mut it.with, &mut it.without, &mut it.after] {
+                named.retain(|other| !gone.contains(other));
+            }
         }
         case
     })
