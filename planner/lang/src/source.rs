@@ -116,6 +116,16 @@ pub struct SourceMap {
 }
 
 impl SourceMap {
+    /// What stands at this line and column (from 1, in characters) of a file, to the end of the line.
+    #[must_use]
+    pub fn find(&self, path: &str, line: usize, column: usize) -> Option<Span> {
+        let (id, file) = self.iter().find(|(_, file)| file.path() == path)?;
+        let text = file.line(line);
+        let (at, _) = text.char_indices().nth(column.checked_sub(1)?)?;
+        let start = file.line_start(line);
+        Some(Span::new(id, start + at..start + text.len()))
+    }
+
     /// Adds a text; a byte order mark in front is dropped.
     pub fn add(&mut self, path: impl Into<String>, text: &str) -> FileId {
         let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(text).into();

@@ -6,8 +6,9 @@ use super::options::VariableOptions;
 use super::output::Output;
 use super::project::{Form, Project};
 use clap::Args;
-use drover_lang::config::Identities;
-use drover_lang::diagnostic::Severity;
+use drover_core::plan::{Severity as Grave, declared_findings};
+use drover_lang::config::{Evaluated, Identities};
+use drover_lang::diagnostic::{Diagnostic, Diagnostics, Severity};
 
 /// Check the configuration without asking the store or any host
 #[derive(Debug, Args)]
@@ -28,14 +29,42 @@ pub(super) fn run(
     if options.json {
         return document(&project, output);
     }
-    project.evaluate(Identities::Unread, output)?;
+    let evaluated = project.evaluate(Identities::Unread, output)?;
+    let found = of_the_scheduler(&evaluated);
+    project.print(&found, &evaluated.sources, output)?;
+    if found.has_errors() {
+        return Err(Failure::shown(ExitStatus::Error));
+    }
     output.line("The configuration is valid.")?;
     Ok(ExitStatus::Done)
 }
 
+/// What every plan would find wrong with the files, whatever the hosts report.
+fn of_the_scheduler(evaluated: &Evaluated) -> Diagnostics {
+    let mut found = Diagnostics::default();
+    for (finding, origin) in declared_findings(&evaluated.desired) {
+        let about = finding.address.map(|address| format!("{address}: "));
+        let detail = format!("{}{}.", about.unwrap_or_default(), finding.message);
+        let diagnostic = match finding.severity {
+            Grave::Error => Diagnostic::error("Invalid placement settings", detail),
+            Grave::Warning => Diagnostic::warning("Questionable placement settings", detail),
+        };
+        let span = origin.and_then(|origin| {
+            let (line, column) = (origin.line as usize, origin.column as usize);
+            evaluated.sources.find(&origin.file, line, column)
+        });
+        let hint = Some(finding.hint).filter(|hint| !hint.is_empty());
+        found.push(diagnostic.at_maybe(span).hint(hint));
+    }
+    found
+}
+
 /// In the shape of Terraform's.
 fn document(project: &Project, output: &mut Output) -> Result<ExitStatus, Failure> {
-    let (_, found, sources) = project.evaluate_with(&[], Identities::Unread);
+    let (evaluated, mut found, sources) = project.evaluate_with(&[], Identities::Unread);
+    if let Some(evaluated) = &evaluated {
+        found.extend(of_the_scheduler(evaluated));
+    }
     let diagnostics = found.to_json(&sources);
     let count = |severity| {
         diagnostics

@@ -181,7 +181,7 @@ server "fits" {
             n1 CoreFilter: wants 64, the whole host has 4
             n2 CoreFilter: wants 64, the whole host has 4
           no host passes CoreFilter
-          hint: it would fit with a host of at least 64 vCPU, where n1 has 4, or one
+          hint: it would fit with a host of at least 64 vCPU, where n2 has 4, or one
                 more host with 64 MiB free, 8 MiB of disk, 64 vCPU
 
       ! server.zoned cannot be created (declared and not there yet)
@@ -271,8 +271,8 @@ fn a_group_larger_than_the_fleet_is_blocked_by_its_conflict() {
             n2 ServerGroupAntiAffinityFilter: holds 1 of group group.web
           no host passes ServerGroupAntiAffinityFilter
           hint: it would fit with one less of group group.web on n1, or `group.web`
-                of at most 2, or one more host with 512 MiB free, 8 MiB of disk, 1
-                vCPU
+                of at most 2 members, or one more host with 512 MiB free, 8 MiB of
+                disk, 1 vCPU
 
     Changes to outputs:
       + hosts    = (known after apply: server.web[2].host)

@@ -50,6 +50,53 @@ fn a_good_configuration_is_valid() {
     assert_eq!(json, expected);
 }
 
+/// What every plan would find wrong, whatever the hosts report, is found without any.
+#[test]
+fn what_no_scheduler_could_follow_is_found_in_the_files() {
+    let text = GOOD.replace(
+        "  count  = var.webs\n",
+        "  count  = var.webs\n  same_host = [server.db]\n",
+    ) + "server \"db\" {\n  flavor = flavor.small\n  image  = image.debian\n}\naggregate \"ssd\" {\n  hosts    = [host.n1]\n  \
+           metadata = { cpu_allocation_ratio = \"0\" }\n}\n";
+    insta::assert_snapshot!(validate(&text, &[]).text(), @r#"
+    exit 1
+    --- stderr
+    error: Invalid placement settings
+      --> main.hcl:20:1
+       |
+    20 | server "web" {
+       | ^^^^^^^^^^^^^^
+       |
+       = server.web[0]: it sets same_host, which SameHostFilter alone looks at
+         when servers are placed, and that is not configured.
+       = help: add "SameHostFilter" to filters in the scheduler block
+
+    error: Invalid placement settings
+      --> main.hcl:30:1
+       |
+    30 | aggregate "ssd" {
+       | ^^^^^^^^^^^^^^^^^
+       |
+       = aggregate.ssd: metadata: cpu_allocation_ratio = "0": a ratio must be
+         above 0 and at most 1000000.
+       = help: correct metadata
+
+    warning: Questionable placement settings
+      --> main.hcl:30:1
+       |
+    30 | aggregate "ssd" {
+       | ^^^^^^^^^^^^^^^^^
+       |
+       = aggregate.ssd: its metadata sets cpu_allocation_ratio, which
+         AggregateCoreFilter alone looks at, and that is not configured.
+       = help: add "AggregateCoreFilter" to filters in the scheduler block
+    "#);
+    let json = validate(&text, &["--json"]).exits(1).json();
+    let count = |of: &str| json[of].as_u64();
+    assert_eq!((count("error_count"), count("warning_count")), (Some(2), Some(1)));
+    assert_eq!(json["diagnostics"][0]["range"]["start"]["line"], 20);
+}
+
 #[test]
 fn every_mistake_is_reported_in_one_run() {
     let text = GOOD

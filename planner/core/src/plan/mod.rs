@@ -11,6 +11,7 @@ mod build;
 pub mod change;
 mod checks;
 mod conceal;
+mod declared;
 mod demand;
 #[cfg(test)]
 mod demand_tests;
@@ -53,6 +54,7 @@ pub use balance::{Balance, BalanceLimits, HostBalance, Rebalance, Shares, rebala
 pub(crate) use build::host_address;
 pub use build::{BuildError, Inputs, build};
 pub use checks::{Check, CheckInstance, CheckKind, CheckStatus};
+pub use declared::declared_findings;
 pub(crate) use demand::{AsIt, asked_or_nothing};
 pub use export::export;
 pub use file::{PlanFileError, decode, encode};

@@ -26,6 +26,16 @@ const ARGUMENTS: [Row; 4] = [
     }),
 ];
 
+/// Keys of aggregates' metadata that one filter alone looks at.
+const METADATA: [(&str, Filter); 6] = [
+    ("ram_allocation_ratio", Filter::AggregateRam),
+    ("disk_allocation_ratio", Filter::AggregateDisk),
+    ("cpu_allocation_ratio", Filter::AggregateCore),
+    ("max_instances_per_host", Filter::AggregateNumInstances),
+    ("max_io_ops_per_host", Filter::AggregateIoOps),
+    ("instance_type", Filter::AggregateFlavors),
+];
+
 /// Of servers the first that sets an argument, every group that servers are in, and every host that is closed.
 pub(super) fn findings(inputs: &Inputs<'_>) -> Vec<Finding> {
     let desired = inputs.desired;
@@ -89,6 +99,68 @@ pub(super) fn findings(inputs: &Inputs<'_>) -> Vec<Finding> {
             let says = format!("its state is {}", host.spec.state);
             unlooked(&host_address(name), &says, Filter::Compute)
         }));
+    }
+    findings.extend(texts(desired, is_there));
+    findings
+}
+
+/// Metadata and extra specs that mean something to one filter alone. They may be there for people, too: a warning.
+fn texts(desired: &DesiredFleet, is_there: impl Fn(Filter) -> bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut tell = |address: &Address, says: String, by: Option<Filter>| {
+        let (message, hint) = match by {
+            Some(filter) => (
+                format!("{says}, which {filter} alone looks at, and that is not configured"),
+                format!("add \"{filter}\" to filters in the scheduler block"),
+            ),
+            None => (
+                format!("{says}, which no filter looks at"),
+                "labels of hosts say the same: \"capabilities:ssd\" = \"true\"".to_owned(),
+            ),
+        };
+        findings.push(Finding {
+            severity: Severity::Warning,
+            address: Some(address.clone()),
+            message,
+            hint,
+        });
+    };
+    for (address, aggregate) in &desired.aggregates {
+        for key in aggregate.spec.metadata.keys() {
+            let by = METADATA.iter().find(|(name, _)| *name == key);
+            let tenants = key
+                .starts_with("filter_tenant_id")
+                .then_some(Filter::AggregateTenants);
+            if let Some(filter) = by
+                .map(|(_, filter)| *filter)
+                .or(tenants)
+                .filter(|by| !is_there(*by))
+            {
+                let hidden = aggregate.spec.sensitive.contains("metadata");
+                let says = if hidden { "something" } else { key };
+                tell(address, format!("its metadata sets {says}"), Some(filter));
+            }
+        }
+    }
+    for (address, flavor) in &desired.flavors {
+        for key in flavor.spec.extra_specs.keys() {
+            let scope = key.split_once(':').map(|(scope, _)| scope);
+            let by = match scope {
+                Some("aggregate_instance_extra_specs") => Some(Filter::AggregateInstanceExtraSpecs),
+                // Those of the placement service.
+                Some("trait" | "resources") => None,
+                Some(_) | None => continue,
+            };
+            if by.is_none_or(|filter| !is_there(filter)) {
+                // A key may be as secret as its value.
+                let says = if flavor.spec.sensitive.contains("extra_specs") {
+                    format!("its extra_specs have one with {}:", scope.unwrap_or_default())
+                } else {
+                    format!("its extra_specs have {key}")
+                };
+                tell(address, says, by);
+            }
+        }
     }
     findings
 }

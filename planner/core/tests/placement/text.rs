@@ -148,8 +148,8 @@ fn each_of_many_alike_servers_had_a_line_with_the_same_words() {
         .expect("valid");
     insta::assert_snapshot!(placed.outcome.report().join("\n"), @"
     1 of 8 servers placed, in the order given.
-    vast-0, vast-1: even without the other servers of the batch none of 2 hosts passes RamFilter (refused: RamFilter 2); it would fit with a host of at least 8 GiB, where n1 has 4 GiB, or one more host with 8 GiB free, 1 GiB of disk, 1 vCPU
-    large-0 … large-4 (5 in all): even without the other servers of the batch none of 2 hosts passes RamFilter (refused: RamFilter 2); it would fit with a host of at least 6 GiB, where n1 has 4 GiB, or one more host with 6 GiB free, 1 GiB of disk, 1 vCPU
+    vast-0, vast-1: even without the other servers of the batch none of 2 hosts passes RamFilter (refused: RamFilter 2); it would fit with a host of at least 8 GiB, where n2 has 4 GiB, or one more host with 8 GiB free, 1 GiB of disk, 1 vCPU
+    large-0 … large-4 (5 in all): even without the other servers of the batch none of 2 hosts passes RamFilter (refused: RamFilter 2); it would fit with a host of at least 6 GiB, where n2 has 4 GiB, or one more host with 6 GiB free, 1 GiB of disk, 1 vCPU
     ");
 }
 

@@ -96,7 +96,8 @@ impl fmt::Display for Remedy {
                 Ok(())
             }
             Self::HostThatFits => f.write_str("one more host that has all it asks for"),
-            Self::SmallerGroup { group, members } => write!(f, "`{group}` of at most {members}"),
+            Self::SmallerGroup { group, members: 1 } => write!(f, "`{group}` of 1 member"),
+            Self::SmallerGroup { group, members } => write!(f, "`{group}` of at most {members} members"),
         }
     }
 }

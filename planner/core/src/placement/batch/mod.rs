@@ -355,7 +355,16 @@ impl Scheduler {
                 let answer = if known.len() < most {
                     let before = conflict(start, request);
                     let even_alone = before.is_some();
-                    (even_alone, before.or_else(|| conflict(&self.world, request)))
+                    let after = conflict(&self.world, request);
+                    // What would help is said with all the others where they are now.
+                    let conflict = match (before, after) {
+                        (Some(before), Some(after)) => Some(Conflict {
+                            remedies: after.remedies,
+                            ..before
+                        }),
+                        (before, after) => before.or(after),
+                    };
+                    (even_alone, conflict)
                 } else {
                     (false, None)
                 };

@@ -65,7 +65,7 @@ pub(in crate::plan) fn findings(
                     named.join("; ")
                 ),
                 hint: "add a host, make servers smaller or fewer, or relax the policy block; \
-                       `drover capacity` shows every host"
+                       `drover capacity --after-apply` shows every host"
                     .to_owned(),
             }
         })
@@ -77,7 +77,7 @@ pub(in crate::plan) fn findings(
             message: format!(
                 "policy n_plus_one: the loss of {more} more hosts would leave servers without one"
             ),
-            hint: "`drover capacity` shows every host".to_owned(),
+            hint: "`drover capacity --after-apply` shows every host".to_owned(),
         });
     }
     findings

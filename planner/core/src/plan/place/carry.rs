@@ -6,6 +6,7 @@ use super::super::world::name_of;
 use super::cast::Sizes;
 use super::sequence::{self, Step};
 use super::{Hop, Placer};
+use crate::model::GroupPolicy;
 use crate::placement::Scheduler;
 use drover_types::{Address, HostName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,6 +154,7 @@ impl Placer<'_> {
             let why = movers
                 .get(*address)
                 .cloned()
+                .or_else(|| self.parts_group(address, source, movers))
                 .unwrap_or_else(|| Reason::MakesRoom {
                     host: source.clone(),
                     other: helped.clone().unwrap_or_else(|| (*address).clone()),
@@ -199,6 +201,31 @@ impl Placer<'_> {
         self.placements.waits = waits.moves;
         self.placements.growth_waits = waits.growths;
         self.scheduler = scheduler;
+    }
+
+    /// Where a server leaves a member of its group from which another one was to be parted: that reason is its own then.
+    fn parts_group(
+        &self,
+        address: &Address,
+        source: &HostName,
+        movers: &BTreeMap<Address, Reason>,
+    ) -> Option<Reason> {
+        let own = self.diff.servers[address].desired.as_ref()?.group.as_ref()?;
+        movers.iter().find_map(|(other, why)| {
+            let Reason::GroupBroken { group, policy, .. } = why else {
+                return None;
+            };
+            let seat = self.diff.servers[other].seat.as_ref()?;
+            let meets = match policy {
+                GroupPolicy::AntiAffinity | GroupPolicy::SoftAntiAffinity => seat.host == *source,
+                GroupPolicy::Affinity | GroupPolicy::SoftAffinity => seat.host != *source,
+            };
+            (group == own && other != address && meets).then(|| Reason::GroupBroken {
+                group: group.clone(),
+                policy: *policy,
+                with: other.clone(),
+            })
+        })
     }
 
     /// Notes what the moves that were chosen one by one wait for: each was chosen with those before it done, which

@@ -138,26 +138,36 @@ impl Placer<'_> {
         whole.choose(best.clone());
         self.keep_explanation(address, whole);
         let Some(best) = best else {
-            let mut conflict = self.scheduler.conflict(&after);
-            if let Some(conflict) = &mut conflict {
-                // That the server could stay where it is helps nobody who wants it moved.
-                conflict
-                    .remedies
-                    .retain(|remedy| !matches!(remedy, Remedy::Mend { host, .. } if *host == source));
+            let stuck = matches!(why, Reason::NoRoomHere { .. });
+            let gone = "it is just leaving there";
+            let mut conflict = None;
+            if !stuck {
+                conflict = self.scheduler.conflict(&after);
+                if let Some(conflict) = &mut conflict {
+                    // That the server could stay where it is helps nobody who wants it moved.
+                    conflict
+                        .remedies
+                        .retain(|remedy| !matches!(remedy, Remedy::Mend { host, .. } if *host == source));
+                }
             }
-            self.scheduler
-                .release(&source, &aside)
-                .expect("it is just leaving there");
-            self.scheduler
-                .force(&source, &before)
-                .expect("it was just released there");
+            self.scheduler.release(&source, &aside).expect(gone);
             let mut rejections = self.rejections(&explanation);
             rejections.extend(refused);
+            if stuck {
+                // One that is to grow may as well do so at home, without what it has there now.
+                conflict = self.scheduler.conflict(&after);
+                let here = self.scheduler.refusals(&source, &after).expect(gone);
+                rejections.extend(here.iter().take(1).map(|refusal| HostRejection {
+                    host: seat.host.clone(),
+                    filter: refusal.filter.name().to_owned(),
+                    why: refusal.rejection.to_string(),
+                }));
+            }
+            self.scheduler.force(&source, &before).expect(gone);
             rejections.sort_by(|one, other| one.host.cmp(&other.host));
             if let Some(host) = emptied(&why) {
                 self.emptying_failed.insert(host.clone(), address.clone());
             }
-            let stuck = matches!(why, Reason::NoRoomHere { .. });
             if stuck {
                 self.placements.stuck.insert(address.clone());
             }

@@ -71,7 +71,7 @@ fn a_server_without_a_host_names_what_conflicts_and_what_would_help() {
     assert_eq!(conflict, &["ServerGroupAntiAffinityFilter"]);
     assert_eq!(
         plan.blocked[0].hint,
-        "it would fit with one less of group group.web on n1, or `group.web` of at most 3, or one more host with \
+        "it would fit with one less of group group.web on n1, or `group.web` of at most 3 members, or one more host with \
          512 MiB free, 1 GiB of disk, 1 vCPU"
     );
     let text = render(&plan, Style::PLAIN);
@@ -281,6 +281,41 @@ fn what_nothing_configured_looks_at_is_told() {
     ];
     let expected = expected.map(|(says, filter)| format!("{says}{}", behind.replace("{}", filter)));
     assert_eq!(all, expected);
+    let in_texts = told(&|fleet| {
+        for (name, key) in [
+            ("ratio", "ram_allocation_ratio"),
+            ("tenants", "filter_tenant_id2"),
+            ("mine", "rack"),
+        ] {
+            *fleet = with_aggregate(fleet.clone(), &format!("aggregate.{name}"), &["n1"], (key, "1.0"));
+        }
+        let flavor = fleet.flavors.get_mut(&address("flavor.small")).expect("declared");
+        let specs = [
+            "aggregate_instance_extra_specs:ssd",
+            "trait:HW_CPU_X86_AVX2",
+            "quota:cpu_shares",
+        ];
+        flavor.spec.extra_specs = specs.map(|key| (key.to_owned(), "required".to_owned())).into();
+    });
+    let lone = "alone looks at, and that is not configured";
+    assert_eq!(
+        in_texts,
+        [
+            format!(
+                "Warning aggregate.ratio: its metadata sets ram_allocation_ratio, which AggregateRamFilter {lone}"
+            ),
+            format!(
+                "Warning aggregate.tenants: its metadata sets filter_tenant_id2, which AggregateMultiTenancyIsolation \
+                 {lone}"
+            ),
+            format!(
+                "Warning flavor.small: its extra_specs have aggregate_instance_extra_specs:ssd, which \
+                 AggregateInstanceExtraSpecsFilter {lone}"
+            ),
+            "Warning flavor.small: its extra_specs have trait:HW_CPU_X86_AVX2, which no filter looks at"
+                .to_owned(),
+        ]
+    );
     let soft = |fleet: &mut DesiredFleet| {
         *fleet = with_server(fleet.clone(), "server.c", Some("group.near"));
     };

@@ -89,7 +89,11 @@ pub(super) fn blocked(page: &mut Page, plan: &Plan) {
             }
         }
         if !blocked.hint.is_empty() {
-            page.wrapped("      hint: ", &blocked.hint);
+            let hint = match blocked.hint.strip_prefix("it would fit with ") {
+                Some(remedies) if addresses.len() > 1 => format!("one of them would fit with {remedies}"),
+                Some(_) | None => blocked.hint.clone(),
+            };
+            page.wrapped("      hint: ", &hint);
         }
     }
     more(page, alike.len());
