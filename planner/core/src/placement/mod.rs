@@ -31,6 +31,7 @@ mod versions;
 pub mod weighers;
 
 pub(crate) use aggregates::flaw_of_metadata;
+pub(crate) use batch::conflict_key;
 pub use batch::{BatchOutcome, Conflict, Gain, GivenUp, Method, Remedy, Unplaced, alike};
 pub use config::{Isolation, Metrics, Profile, SchedulerConfig, Weights};
 pub use devices::{

@@ -12,8 +12,8 @@ mod improve;
 mod orders;
 mod report;
 
-pub(crate) use conflict::conflict;
 pub use conflict::{Conflict, Remedy};
+pub(crate) use conflict::{conflict, key as conflict_key};
 pub use report::alike;
 
 use super::input::{Name, Request};

@@ -132,6 +132,10 @@ struct Placer<'a> {
     scheduler: Scheduler,
     hosts: BTreeMap<Name, HostName>,
     explain: bool,
+    /// How many verdicts on hosts were looked at for servers that move.
+    verdicts: usize,
+    /// The constraints in conflict for servers that move and find no host, by what they ask.
+    conflicts: BTreeMap<String, Vec<String>>,
     /// Where servers were asked to go.
     requested: BTreeMap<&'a Address, &'a HostName>,
     /// Whether the room of deleted servers was given back.
@@ -177,6 +181,8 @@ impl<'a> Placer<'a> {
             scheduler,
             hosts,
             explain,
+            verdicts: 0,
+            conflicts: BTreeMap::new(),
             requested: diff
                 .options
                 .migrate

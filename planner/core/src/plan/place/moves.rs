@@ -6,10 +6,10 @@ use super::super::reason::Reason;
 use super::super::types::{Blocked, BlockedBy, HostRejection};
 use super::super::world::{larger, name_of};
 use super::words::{self, constraints, hint};
-use super::{Placer, able};
+use super::{EXPLAINED, Placer, able};
 use crate::diff::ServerDiff;
 use crate::model::GroupPolicy;
-use crate::placement::{Explanation, Filter, Name, Remedy, Request};
+use crate::placement::{Explanation, Filter, Name, Remedy, Request, conflict_key};
 use drover_types::{Address, HostName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,6 +110,20 @@ impl Placer<'_> {
             self.placements.moves.insert(address.clone(), why);
             return;
         }
+        self.verdicts += self.hosts.len();
+        if self.verdicts > EXPLAINED && !self.is_explained(address) && !self.explain {
+            // It finds no host, as so many before it; each host is looked at no more.
+            let conflict = self.conflicts.get(&conflict_key(&after)).cloned();
+            self.scheduler
+                .release(&source, &aside)
+                .expect("it is just leaving there");
+            self.scheduler
+                .force(&source, &before)
+                .expect("it was just released there");
+            let hint = "`drover plan --explain ADDRESS` shows every host".to_owned();
+            self.stay(address, why, Vec::new(), conflict.unwrap_or_default(), hint);
+            return;
+        }
         let mut explanation = self.scheduler.explain(&after);
         let mut whole = explanation.clone();
         let mut refused = Vec::new();
@@ -165,22 +179,11 @@ impl Placer<'_> {
             }
             self.scheduler.force(&source, &before).expect(gone);
             rejections.sort_by(|one, other| one.host.cmp(&other.host));
-            if let Some(host) = emptied(&why) {
-                self.emptying_failed.insert(host.clone(), address.clone());
-            }
-            if stuck {
-                self.placements.stuck.insert(address.clone());
-            }
-            self.placements.blocked.push(Blocked {
-                address: address.clone(),
-                verb: if stuck { "update" } else { "migrate" }.to_owned(),
-                why,
-                by: BlockedBy::NoHost {
-                    rejections,
-                    conflict: constraints(conflict.as_ref()),
-                },
-                hint: hint(conflict.as_ref(), None),
-            });
+            let (filters, hint) = (constraints(conflict.as_ref()), hint(conflict.as_ref(), None));
+            self.conflicts
+                .entry(conflict_key(&after))
+                .or_insert_with(|| filters.clone());
+            self.stay(address, why, rejections, filters, hint);
             return;
         };
         self.scheduler
@@ -195,6 +198,31 @@ impl Placer<'_> {
         self.placements.hosts.insert(address.clone(), to);
         self.placements.chosen.insert(address.clone(), placement);
         self.placements.moves.insert(address.clone(), why);
+    }
+
+    /// Notes that a server finds no host, and stays where it is.
+    fn stay(
+        &mut self,
+        address: &Address,
+        why: Reason,
+        rejections: Vec<HostRejection>,
+        conflict: Vec<String>,
+        hint: String,
+    ) {
+        if let Some(host) = emptied(&why) {
+            self.emptying_failed.insert(host.clone(), address.clone());
+        }
+        let stuck = matches!(why, Reason::NoRoomHere { .. });
+        if stuck {
+            self.placements.stuck.insert(address.clone());
+        }
+        self.placements.blocked.push(Blocked {
+            address: address.clone(),
+            verb: if stuck { "update" } else { "migrate" }.to_owned(),
+            why,
+            by: BlockedBy::NoHost { rejections, conflict },
+            hint,
+        });
     }
 
     /// The hosts of those members of a server's affinity group that stay where they are, or have moved: whom it may

@@ -508,3 +508,32 @@ fn a_host_is_emptied_as_a_whole_or_not_at_all() {
         [("server.a".to_owned(), false), ("server.b".to_owned(), true)]
     );
 }
+
+/// Hundreds that find no host are not each told of every host.
+#[test]
+fn many_without_a_host_are_refused_briefly() {
+    let names: Vec<String> = (0..150).map(|at| format!("n{at:03}")).collect();
+    let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
+    let servers: Vec<String> = (0..300).map(|at| format!("server.s{at:03}")).collect();
+    let sizes: Vec<(&str, u64)> = servers.iter().map(|at| (at.as_str(), 512)).collect();
+    let mut fleet = fleet(&hosts, &sizes);
+    let seats: Vec<(&str, &str)> = (0..300).map(|at| (sizes[at].0, hosts[at / 2])).collect();
+    let world = seated(&fleet, &seats);
+    for server in fleet.servers.values_mut() {
+        server.spec.availability_zone = Some("moon".to_owned());
+    }
+    let plan = plan_of(&fleet, &world);
+    let told = plan.blocked.iter().map(|blocked| match &blocked.by {
+        BlockedBy::NoHost { rejections, conflict } => {
+            assert_eq!(conflict, &["AvailabilityZoneFilter"], "{}", blocked.address);
+            rejections.len()
+        }
+        other => panic!("{other:?}"),
+    });
+    let told: Vec<usize> = told.collect();
+    let (all, none) = (
+        told.iter().filter(|hosts| **hosts == 149).count(),
+        told.iter().filter(|hosts| **hosts == 0).count(),
+    );
+    assert_eq!((all, none), (133, 167));
+}
