@@ -198,3 +198,28 @@ fn one_more_host_is_named_only_where_it_helps_and_with_all_that_it_needs() {
         format!("one more host {room}, an address in 10.9.0.1/24")
     );
 }
+
+/// Newer Novas have one name for all that Placement looks at; where more than one thing is amiss, mending one is no help.
+#[test]
+fn no_host_is_to_be_mended_by_half() {
+    let told = |server: Value| -> Vec<String> {
+        let host = json!({"name": "n1", "vcpus": 8, "ram_mb": 4096, "disk_gb": 100, "cpu_ratio": 1.0,
+                          "ram_ratio": 1.0, "disk_ratio": 1.0});
+        let scenario = json!({"format": "nova-scenario/1", "config": {"filters": []}, "hosts": [host],
+                              "servers": [server]});
+        let scenario = Scenario::parse(&scenario.to_string()).expect("well-formed");
+        let decided = scenario.decide(Profile::Modern, |_, conflict| conflict.expect("it fits nowhere"));
+        let conflict = &decided.expect("valid")[0];
+        conflict.remedies.iter().map(ToString::to_string).collect()
+    };
+    let one = told(json!({"name": "s", "vcpus": 1, "ram_mb": 8192, "disk_gb": 1}));
+    assert_eq!(
+        one,
+        [
+            "a host of at least 8 GiB, where n1 has 4 GiB",
+            "one more host with 8 GiB free, 1 GiB of disk, 1 vCPU"
+        ]
+    );
+    let two = told(json!({"name": "s", "vcpus": 1, "ram_mb": 8192, "disk_gb": 2000}));
+    assert_eq!(two, ["one more host with 8 GiB free, 1.96 TiB of disk, 1 vCPU"]);
+}

@@ -1,7 +1,7 @@
 //! Why a server fits nowhere: the fewest constraints that together leave no host, and what would change that.
 
 use super::super::explain::{HostVerdict, explain};
-use super::super::filters::{Effort, Filter, Rejection, at_least_mib};
+use super::super::filters::{Effort, Filter, Rejection, at_least_mib, placement_obstacles};
 use super::super::input::{Name, Policy, Request, Resources};
 use super::super::matching::{flaw_of_requirement, is_compared};
 use super::super::state::World;
@@ -167,7 +167,7 @@ pub(crate) fn conflict(world: &World, request: &Request) -> Option<Conflict> {
     let smallest = smallest_cover(&masks, explanation.filters.len());
     let in_set = |at: &usize| smallest & (1 << at) != 0;
     let mut remedies: Vec<Remedy> = Vec::new();
-    remedies.extend(nearest(&explanation.hosts));
+    remedies.extend(nearest(world, request, &explanation.hosts));
     let filters: Vec<Filter> = (0..explanation.filters.len())
         .filter(in_set)
         .map(|at| explanation.filters[at])
@@ -213,8 +213,18 @@ fn smallest_cover(masks: &BTreeSet<u64>, filters: usize) -> u64 {
 }
 
 /// The host with one obstacle alone, and that the easiest to remove.
-fn nearest(hosts: &[HostVerdict]) -> Option<Remedy> {
-    let single = hosts.iter().filter(|host| host.refusals.len() == 1);
+fn nearest(world: &World, request: &Request, hosts: &[HostVerdict]) -> Option<Remedy> {
+    let single = hosts
+        .iter()
+        .enumerate()
+        .filter(|(at, host)| match host.refusals.as_slice() {
+            [refusal] if refusal.filter == Filter::Placement => {
+                placement_obstacles(&world.ask(*at, request)) == 1
+            }
+            [_] => true,
+            _ => false,
+        });
+    let single = single.map(|(_, host)| host);
     let efforts = single.map(|host| {
         let rejection = &host.refusals[0].rejection;
         (host, rejection.words(host.host.as_str()).effort)

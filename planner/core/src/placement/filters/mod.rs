@@ -32,6 +32,7 @@ mod same_host;
 mod words;
 
 pub use hides::Hides;
+pub(crate) use placement::obstacles as placement_obstacles;
 pub use rejection::{Rejection, Unmet};
 pub(crate) use words::{Effort, at_least_mib, human_mib, short};
 

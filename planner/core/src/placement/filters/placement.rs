@@ -20,6 +20,18 @@ pub(super) fn check(ask: &Ask<'_>) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// How many of the things that Placement looks at are amiss; it names the first alone.
+pub(crate) fn obstacles(ask: &Ask<'_>) -> usize {
+    let wants = &ask.request.wants;
+    let amiss = [
+        check_facts(ask).is_err(),
+        wants.ram_mib > 0 && ram::check(ask).is_err(),
+        wants.disk_mib > 0 && disk::check(ask).is_err(),
+        wants.vcpus > 0 && core::check(ask).is_err(),
+    ];
+    amiss.iter().filter(|amiss| **amiss).count()
+}
+
 /// The part that no placement changes.
 pub(super) fn check_facts(ask: &Ask<'_>) -> Result<(), Rejection> {
     if !ask.facts.host.enabled {
