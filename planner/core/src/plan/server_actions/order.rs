@@ -15,12 +15,8 @@ const DIRECT: usize = 64;
 /// Moves that wait for others' room, or for a third host to be reached first, and what waits for moves.
 pub(super) fn order_moves(graph: &mut Graph<'_>) {
     let placements = graph.placements;
-    let waits = [
-        &placements.waits.is_empty(),
-        &placements.growth_waits.is_empty(),
-        &placements.create_waits.is_empty(),
-    ];
-    if waits.into_iter().all(|none| *none) {
+    let nobody_moves = placements.waits.is_empty() && placements.growth_waits.is_empty();
+    if nobody_moves && placements.create_waits.is_empty() {
         return;
     }
     let moves = moves(graph);
